@@ -1,0 +1,527 @@
+#include "pool/ledger.hpp"
+
+#include <algorithm>
+#include <ranges>
+
+#include "pool/assert.hpp"
+
+namespace weir::pool {
+namespace {
+
+using namespace std::chrono_literals;
+
+// How long warming pauses after failures in a row: 100 ms doubled each time, up to 15 s, and a
+// random share of that, so that many proxies do not come back in one wave.
+constexpr Nanoseconds first_pause = 100ms;
+constexpr Nanoseconds longest_pause = 15s;
+
+// How many waiters are looked at for one that can be served, when the first ones cannot be (they
+// have tried the only endpoints with room).
+constexpr int most_passed_over = 64;
+
+// A replacement has this long to arrive before the connection it replaces closes anyway.
+constexpr config::Duration replacement_time = 2s;
+
+bool contains(const std::vector<EndpointIndex>& list, EndpointIndex endpoint) {
+  return std::ranges::find(list, endpoint) != list.end();
+}
+
+}  // namespace
+
+// The endpoints that a waiter may be given now: healthy, of its tier, not tried, with an idle
+// connection or room for one more.
+class Ledger::Candidates final : public Balancer::View {
+ public:
+  Candidates(const Ledger& ledger, const Waiter& waiter, std::uint32_t tier)
+      : ledger_(ledger), waiter_(waiter), tier_(tier) {}
+
+  bool usable(EndpointIndex endpoint) const override {
+    const Seat& seat = ledger_.seats_[endpoint];
+    return seat.healthy && seat.tier == tier_ && !contains(waiter_.tried, endpoint) &&
+           (seat.counts.idle > 0 || ledger_.may_open(seat));
+  }
+  std::uint32_t load(EndpointIndex endpoint) const override {
+    const Seat& seat = ledger_.seats_[endpoint];
+    return seat.counts.leased + seat.counts.opening - seat.warming;
+  }
+
+ private:
+  const Ledger& ledger_;
+  const Waiter& waiter_;
+  std::uint32_t tier_;
+};
+
+Ledger::Ledger(const config::Upstream& upstream, std::size_t worker_count)
+    : pool_(upstream.pool), attempts_(upstream.attempts), warming_on_(worker_count) {
+  std::vector<std::uint32_t> weights;
+  for (const config::Endpoint& endpoint : upstream.endpoints) {
+    Seat& seat = seats_.emplace_back();
+    seat.tier = endpoint.tier;
+    seat.weight = endpoint.weight;
+    seat.idle.resize(worker_count);
+    weights.push_back(endpoint.weight);
+  }
+  balancer_ = Balancer::make(upstream.balance, std::move(weights));
+}
+
+Ledger::Asked Ledger::acquire(WorkerIndex worker, std::vector<EndpointIndex> tried, TimePoint now,
+                              Actions& actions) {
+  auto waiter = std::make_shared<Waiter>();
+  waiter->worker = worker;
+  waiter->since = now;
+  waiter->tried = std::move(tried);
+  if (!tier_for(*waiter)) {
+    waiter->state = Waiter::State::failed;
+    waiter->failure = Failure::no_healthy_endpoint;
+    return {nullptr, std::move(waiter)};
+  }
+  // Who comes now does not overtake those who wait.
+  if (starved_ == 0) {
+    if (const auto endpoint = pick(*waiter)) {
+      Seat& seat = seats_[*endpoint];
+      if (Connection* connection = take_idle(*endpoint, worker)) {
+        ++seat.counts.leased;
+        warm_endpoint(*endpoint, now, actions);
+        if (connection->worker == worker) return {connection, nullptr};
+        waiter->state = Waiter::State::granted;
+        actions.emplace_back(Hand{connection, waiter});
+        return {nullptr, std::move(waiter)};
+      }
+      enqueue(waiter, false);
+      start(*endpoint, worker, waiter, now, actions);
+      return {nullptr, std::move(waiter)};
+    }
+  }
+  if (pool_.acquire_timeout == 0s || starved_ >= pool_.max_waiting) {
+    waiter->state = Waiter::State::failed;
+    waiter->failure =
+        pool_.acquire_timeout == 0s ? Failure::acquire_timeout : Failure::pool_full;
+    return {nullptr, std::move(waiter)};
+  }
+  enqueue(waiter, false);
+  return {nullptr, std::move(waiter)};
+}
+
+bool Ledger::give_up(Waiter& waiter, TimePoint now, Actions& actions) {
+  if (waiter.state == Waiter::State::granted) {
+    waiter.state = Waiter::State::gave_up;
+    return false;
+  }
+  if (waiter.state != Waiter::State::waiting) return true;
+  const std::shared_ptr<Waiter> alive = waiter.self;
+  dequeue(waiter);
+  waiter.state = Waiter::State::gave_up;
+  if (waiter.opening != nullptr) {
+    // What it had started is the pool's now.
+    Opening& orphan = *waiter.opening;
+    orphan.waiter.reset();
+    waiter.opening = nullptr;
+    ++seats_[orphan.endpoint].warming;
+    ++warming_on_[orphan.worker];
+  }
+  serve_queue(now, actions);
+  return true;
+}
+
+Ledger::Placed Ledger::opened(const Opening& opening, Connection& connection, TimePoint now,
+                              Actions& actions) {
+  Seat& seat = seats_[opening.endpoint];
+  --seat.counts.opening;
+  ++seat.counts.leased;
+  ++opened_;
+  seat.failures = 0;
+  connection.endpoint = opening.endpoint;
+  connection.worker = opening.worker;
+  connection.opened_at = now;
+  if (opening.waiter == nullptr) {
+    --seat.warming;
+    --warming_on_[opening.worker];
+  } else {
+    // Whoever has waited longest gets it; the one it was opened for takes over that one's opening.
+    Waiter* first = recipient(opening.worker);
+    Waiter& owner = *opening.waiter;
+    WEIR_ASSERT(first != nullptr, "the waiter of an opening is in the queue");
+    if (first != &owner) {
+      owner.opening = first->opening;
+      if (owner.opening != nullptr) {
+        owner.opening->waiter = opening.waiter;
+        first->opening = nullptr;
+        ++starved_;
+      } else {
+        ++starved_;
+      }
+    } else {
+      owner.opening = nullptr;
+      ++starved_;
+    }
+  }
+  return place(connection, now, actions);
+}
+
+void Ledger::open_failed(const Opening& opening, Failure failure, std::string detail, TimePoint now,
+                         Actions& actions) {
+  Seat& seat = seats_[opening.endpoint];
+  --seat.counts.opening;
+  --total_;
+  // Failures of one moment are one step of the pause.
+  if (now >= seat.warm_after) {
+    const Nanoseconds most =
+        std::min<Nanoseconds>(first_pause * (1LL << std::min(seat.failures, 8U)), longest_pause);
+    ++seat.failures;
+    const auto range = static_cast<double>((random_.max)() - (random_.min)());
+    const double share = static_cast<double>(random_() - (random_.min)()) / range;
+    seat.warm_after = now + std::chrono::duration_cast<Nanoseconds>(most * (0.5 + share / 2));
+  }
+  const std::shared_ptr<Waiter> waiter = opening.waiter;
+  if (waiter == nullptr) {
+    --seat.warming;
+    --warming_on_[opening.worker];
+  } else {
+    waiter->opening = nullptr;
+    ++starved_;
+    waiter->tried.push_back(opening.endpoint);
+    waiter->failure = failure;
+    waiter->detail = std::move(detail);
+    waiter->last_endpoint = opening.endpoint;
+    if (waiter->tried.size() >= attempts_ || !tier_for(*waiter)) fail(waiter, failure, actions);
+  }
+  serve_queue(now, actions);
+}
+
+Ledger::Placed Ledger::unwanted(Connection& connection, TimePoint now, Actions& actions) {
+  return place(connection, now, actions);
+}
+
+void Ledger::released(EndpointIndex endpoint, Closed why, TimePoint now, Actions& actions) {
+  --seats_[endpoint].counts.leased;
+  --total_;
+  count_closed(why);
+  serve_queue(now, actions);
+  warm_endpoint(endpoint, now, actions);
+}
+
+bool Ledger::idle_lost(Connection& connection, Closed why, TimePoint now, Actions& actions) {
+  if (!connection.is_linked()) return false;
+  const EndpointIndex endpoint = connection.endpoint;
+  remove_idle(connection);
+  --total_;
+  count_closed(why);
+  serve_queue(now, actions);
+  warm_endpoint(endpoint, now, actions);
+  return true;
+}
+
+void Ledger::hand_failed(EndpointIndex endpoint, const std::shared_ptr<Waiter>& waiter, Closed why,
+                         TimePoint now, Actions& actions) {
+  --seats_[endpoint].counts.leased;
+  --total_;
+  count_closed(why);
+  if (waiter->state == Waiter::State::granted) {
+    waiter->state = Waiter::State::waiting;
+    enqueue(waiter, true);
+    if (!tier_for(*waiter)) fail(waiter, Failure::no_healthy_endpoint, actions);
+  }
+  serve_queue(now, actions);
+  warm_endpoint(endpoint, now, actions);
+}
+
+std::optional<config::Duration> Ledger::expire(Connection& connection, Expiry expiry, TimePoint now,
+                                               Actions& actions) {
+  if (!connection.is_linked()) return std::nullopt;
+  Seat& seat = seats_[connection.endpoint];
+  const bool needed = seat.counts.idle <= pool_.min_idle && seat.healthy && !shutting_down_;
+  if (expiry == Expiry::idle_timeout && needed) return pool_.idle_timeout;
+  if (expiry == Expiry::fresh_age && needed && !connection.ageing && may_open(seat)) {
+    connection.ageing = true;
+    ++seat.ageing;
+    warm_endpoint(connection.endpoint, now, actions);
+    return replacement_time;
+  }
+  const Closed why = expiry == Expiry::idle_timeout ? Closed::idle_timeout : Closed::fresh_age;
+  idle_lost(connection, why, now, actions);
+  actions.emplace_back(Close{&connection, why});
+  return std::nullopt;
+}
+
+void Ledger::set_healthy(EndpointIndex endpoint, bool healthy, TimePoint now, Actions& actions) {
+  Seat& seat = seats_[endpoint];
+  if (seat.healthy == healthy) return;
+  seat.healthy = healthy;
+  if (healthy) {
+    seat.failures = 0;
+    seat.warm_after = now;
+  } else {
+    for (ConnectionList& list : seat.idle) {
+      while (!list.empty()) {
+        Connection& connection = list.front();
+        remove_idle(connection);
+        --total_;
+        count_closed(Closed::unhealthy);
+        actions.emplace_back(Close{&connection, Closed::unhealthy});
+      }
+    }
+    fail_hopeless(actions);
+  }
+  serve_queue(now, actions);
+  warm_endpoint(endpoint, now, actions);
+}
+
+void Ledger::warm(TimePoint now, Actions& actions) {
+  serve_queue(now, actions);
+  if (pool_.min_idle == 0) return;
+  for (EndpointIndex i = 0; i < seats_.size(); ++i) warm_endpoint(i, now, actions);
+}
+
+void Ledger::shut_down(Actions& actions) {
+  shutting_down_ = true;
+  for (Seat& seat : seats_) {
+    for (ConnectionList& list : seat.idle) {
+      while (!list.empty()) {
+        Connection& connection = list.front();
+        remove_idle(connection);
+        --total_;
+        count_closed(Closed::shutdown);
+        actions.emplace_back(Close{&connection, Closed::shutdown});
+      }
+    }
+  }
+}
+
+std::uint32_t Ledger::idle_target(EndpointIndex endpoint) const {
+  return seats_[endpoint].healthy && !shutting_down_ ? pool_.min_idle : 0;
+}
+
+bool Ledger::may_open(const Seat& seat) const {
+  return seat.counts.opening < pool_.max_opening &&
+         (pool_.max_connections == 0 || seat.counts.total() < pool_.max_connections) &&
+         (pool_.max_total == 0 || total_ < pool_.max_total);
+}
+
+// The lowest tier with a healthy endpoint that this waiter has not tried.
+std::optional<std::uint32_t> Ledger::tier_for(const Waiter& waiter) const {
+  std::optional<std::uint32_t> lowest;
+  for (EndpointIndex i = 0; i < seats_.size(); ++i) {
+    const Seat& seat = seats_[i];
+    if (!seat.healthy || seat.weight == 0 || (lowest && seat.tier >= *lowest)) continue;
+    if (contains(waiter.tried, i)) continue;
+    lowest = seat.tier;
+    if (*lowest == 0) break;
+  }
+  return lowest;
+}
+
+std::optional<EndpointIndex> Ledger::pick(const Waiter& waiter) {
+  const auto tier = tier_for(waiter);
+  if (!tier) return std::nullopt;
+  return balancer_->pick(Candidates(*this, waiter, *tier));
+}
+
+// Gives a waiter of the queue an idle connection or starts one for it.
+bool Ledger::serve(const std::shared_ptr<Waiter>& waiter, TimePoint now, Actions& actions) {
+  const auto endpoint = pick(*waiter);
+  if (!endpoint) return false;
+  if (Connection* connection = take_idle(*endpoint, waiter->worker)) {
+    ++seats_[*endpoint].counts.leased;
+    dequeue(*waiter);
+    waiter->state = Waiter::State::granted;
+    actions.emplace_back(Hand{connection, waiter});
+  } else {
+    start(*endpoint, waiter->worker, waiter, now, actions);
+  }
+  return true;
+}
+
+void Ledger::serve_queue(TimePoint now, Actions& actions) {
+  int passed_over = 0;
+  for (auto next = queue_.begin(); starved_ > 0 && next != queue_.end();) {
+    Waiter& waiter = *next++;
+    if (waiter.opening != nullptr) continue;
+    if (!serve(waiter.self, now, actions) && ++passed_over >= most_passed_over) return;
+  }
+}
+
+// The newest one of the preferred worker, or else of the worker that has most.
+Connection* Ledger::take_idle(EndpointIndex endpoint, WorkerIndex preferred) {
+  Seat& seat = seats_[endpoint];
+  if (seat.counts.idle == 0) return nullptr;
+  ConnectionList* list = &seat.idle[preferred];
+  if (list->empty()) {
+    list = &*std::ranges::max_element(
+        seat.idle, {}, [](const ConnectionList& of_worker) { return of_worker.size(); });
+  }
+  Connection& connection = list->back();
+  remove_idle(connection);
+  return &connection;
+}
+
+void Ledger::remove_idle(Connection& connection) {
+  Seat& seat = seats_[connection.endpoint];
+  ConnectionList& list = seat.idle[connection.worker];
+  list.erase(list.iterator_to(connection));
+  --seat.counts.idle;
+  if (connection.ageing) {
+    connection.ageing = false;
+    --seat.ageing;
+  }
+}
+
+void Ledger::enqueue(const std::shared_ptr<Waiter>& waiter, bool first) {
+  waiter->self = waiter;
+  if (first) {
+    queue_.push_front(*waiter);
+  } else {
+    queue_.push_back(*waiter);
+  }
+  ++starved_;
+}
+
+void Ledger::dequeue(Waiter& waiter) {
+  queue_.erase(queue_.iterator_to(waiter));
+  if (waiter.opening == nullptr) --starved_;
+  waiter.self.reset();
+}
+
+void Ledger::fail(const std::shared_ptr<Waiter>& waiter, Failure failure, Actions& actions) {
+  dequeue(*waiter);
+  waiter->state = Waiter::State::failed;
+  waiter->failure = failure;
+  actions.emplace_back(Fail{waiter});
+}
+
+// After an endpoint has become unhealthy: whoever has nothing left to wait for ends at once.
+void Ledger::fail_hopeless(Actions& actions) {
+  for (auto next = queue_.begin(); next != queue_.end();) {
+    Waiter& waiter = *next++;
+    if (waiter.opening != nullptr || tier_for(waiter)) continue;
+    const bool had_cause = waiter.failure != Failure::none;
+    fail(waiter.self, had_cause ? waiter.failure : Failure::no_healthy_endpoint, actions);
+  }
+}
+
+void Ledger::start(EndpointIndex endpoint, WorkerIndex worker, std::shared_ptr<Waiter> waiter,
+                   TimePoint now, Actions& actions) {
+  Seat& seat = seats_[endpoint];
+  ++seat.counts.opening;
+  ++total_;
+  auto opening = std::make_unique<Opening>();
+  opening->endpoint = endpoint;
+  opening->worker = worker;
+  opening->since = now;
+  if (waiter) {
+    waiter->opening = opening.get();
+    --starved_;
+  } else {
+    ++seat.warming;
+    ++warming_on_[worker];
+  }
+  opening->waiter = std::move(waiter);
+  actions.emplace_back(Open{std::move(opening)});
+}
+
+// Who gets a connection that became ready on this worker: the one who has waited longest. A waiter
+// of another worker that has a connection of its own on the way is passed over, since its turn is
+// about to come and a hand-over costs both workers.
+Waiter* Ledger::recipient(WorkerIndex worker) {
+  for (Waiter& waiter : queue_) {
+    if (waiter.worker == worker || waiter.opening == nullptr) return &waiter;
+  }
+  return nullptr;
+}
+
+// A connection that is counted as leased and that nobody has.
+Ledger::Placed Ledger::place(Connection& connection, TimePoint now, Actions& actions) {
+  Seat& seat = seats_[connection.endpoint];
+  if (seat.healthy) {
+    if (Waiter* next = recipient(connection.worker)) {
+      const std::shared_ptr<Waiter> waiter = next->self;
+      dequeue(*waiter);
+      if (waiter->opening != nullptr) {
+        // Its own opening is the pool's now.
+        waiter->opening->waiter.reset();
+        ++seats_[waiter->opening->endpoint].warming;
+        ++warming_on_[waiter->opening->worker];
+        waiter->opening = nullptr;
+      }
+      waiter->state = Waiter::State::granted;
+      serve_queue(now, actions);
+      return {Placed::Where::waiter, waiter};
+    }
+  }
+  --seat.counts.leased;
+  const bool keep = pool_.mode == config::PoolMode::fresh && seat.healthy && !shutting_down_ &&
+                    pool_.max_idle > 0;
+  if (!keep) {
+    --total_;
+    count_closed(shutting_down_ ? Closed::shutdown : seat.healthy ? Closed::surplus : Closed::unhealthy);
+    serve_queue(now, actions);
+    return {Placed::Where::nobody, nullptr};
+  }
+  connection.idle_since = now;
+  ++seat.counts.idle;
+  seat.idle[connection.worker].push_back(connection);
+  // The oldest one goes: a surplus, or the one whose replacement this is.
+  const bool replaces = seat.ageing > 0;
+  if (replaces || seat.counts.idle > pool_.max_idle) {
+    Connection* oldest = nullptr;
+    for (ConnectionList& list : seat.idle) {
+      for (Connection& idle : list) {
+        if (replaces && !idle.ageing) continue;
+        if (oldest == nullptr || idle.opened_at < oldest->opened_at) oldest = &idle;
+      }
+    }
+    const Closed why = replaces ? Closed::fresh_age : Closed::surplus;
+    remove_idle(*oldest);
+    --total_;
+    count_closed(why);
+    actions.emplace_back(Close{oldest, why});
+    serve_queue(now, actions);
+  }
+  return {Placed::Where::idle, nullptr};
+}
+
+void Ledger::warm_endpoint(EndpointIndex endpoint, TimePoint now, Actions& actions) {
+  Seat& seat = seats_[endpoint];
+  if (pool_.min_idle == 0 || pool_.mode == config::PoolMode::off || shutting_down_) return;
+  if (!seat.healthy || now < seat.warm_after || starved_ > 0) return;
+  while (seat.counts.idle + seat.warming < pool_.min_idle + seat.ageing && may_open(seat)) {
+    start(endpoint, poorest_worker(seat), nullptr, now, actions);
+    // After a failure one connection is tried before all are.
+    if (seat.failures > 0) return;
+  }
+}
+
+WorkerIndex Ledger::poorest_worker(const Seat& seat) const {
+  WorkerIndex poorest = 0;
+  for (WorkerIndex i = 1; i < seat.idle.size(); ++i) {
+    if (seat.idle[i].size() + warming_on_[i] < seat.idle[poorest].size() + warming_on_[poorest]) {
+      poorest = i;
+    }
+  }
+  return poorest;
+}
+
+void Ledger::check_invariants() const {
+  std::uint32_t total = 0;
+  std::uint64_t live = 0;
+  for (const Seat& seat : seats_) {
+    std::size_t idle = 0;
+    for (const ConnectionList& list : seat.idle) idle += list.size();
+    WEIR_ASSERT(idle == seat.counts.idle, "idle connections are counted once");
+    WEIR_ASSERT(pool_.max_connections == 0 || seat.counts.total() <= pool_.max_connections,
+                "max_connections holds");
+    WEIR_ASSERT(seat.counts.opening <= pool_.max_opening, "max_opening holds");
+    WEIR_ASSERT(seat.warming <= seat.counts.opening, "warming connections are opening");
+    total += seat.counts.total();
+    live += seat.counts.idle + seat.counts.leased;
+  }
+  WEIR_ASSERT(total == total_, "the total is the sum of the endpoints");
+  WEIR_ASSERT(pool_.max_total == 0 || total_ <= pool_.max_total, "max_total holds");
+  std::uint64_t closed = 0;
+  for (const std::uint64_t count : closed_) closed += count;
+  WEIR_ASSERT(opened_ == live + closed, "every opened connection is live or was closed for a reason");
+  const auto starved = std::ranges::count_if(
+      queue_, [](const Waiter& waiter) { return waiter.opening == nullptr; });
+  WEIR_ASSERT(static_cast<std::uint32_t>(starved) == starved_, "starved waiters are counted");
+}
+
+}  // namespace weir::pool

@@ -1,0 +1,77 @@
+#pragma once
+// The figures that one worker keeps while it works: plain integers, one writer, summed over the
+// workers at a scrape (figures.cpp). Indexed by number, never looked up by label.
+
+#include <array>
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "metrics/counters.hpp"
+#include "metrics/histogram.hpp"
+#include "pool/connection.hpp"
+#include "proxy/outcome.hpp"
+
+namespace weir::proxy {
+
+enum class Refused : std::uint8_t {
+  denied, connection_limit, client_limit, rate_limit, descriptors, draining
+};
+inline constexpr std::size_t refused_count = 6;
+inline constexpr std::array<std::string_view, refused_count> refused_words{
+    "denied", "connection_limit", "client_limit", "rate_limit", "descriptors", "draining"};
+
+// A handshake's result: 0 is ok, then tls_failure_reasons() in their order.
+inline constexpr std::size_t tls_result_count = 13;
+inline constexpr std::array<std::string_view, 3> tls_version_words{"TLSv1.2", "TLSv1.3", ""};
+
+struct ListenerCounters {
+  explicit ListenerCounters(std::size_t upstream_count) : sessions(upstream_count + 1) {}
+
+  metrics::Counter accepted;
+  metrics::Counter open;
+  std::array<metrics::Counter, refused_count> refused;
+  // By upstream, the last for sessions that chose none; then by reason.
+  std::vector<std::array<metrics::Counter, reason_count>> sessions;
+  metrics::Counter client_received;
+  metrics::Counter client_sent;
+  // By result, version, resumed.
+  std::array<std::array<std::array<metrics::Counter, 2>, 3>, tls_result_count> handshakes;
+  metrics::Histogram duration{metrics::Buckets::durations};
+  metrics::Histogram received{metrics::Buckets::bytes};
+  metrics::Histogram sent{metrics::Buckets::bytes};
+  metrics::Histogram handshake{metrics::Buckets::durations};
+};
+
+struct EndpointCounters {
+  metrics::Counter received;
+  metrics::Counter sent;
+  metrics::Counter sessions;  // now
+  std::array<metrics::Counter, pool::failure_count> open_failures;
+  metrics::Counter checks_passed;
+  metrics::Counter checks_failed;
+};
+
+// How asking the pool ended: the `result` label of weir_pool_acquires_total.
+enum class Acquired : std::uint8_t { ok, timeout, full, no_endpoint, cancelled };
+inline constexpr std::size_t acquired_count = 5;
+inline constexpr std::array<std::string_view, acquired_count> acquired_words{
+    "ok", "timeout", "full", "no_endpoint", "cancelled"};
+
+struct UpstreamCounters {
+  explicit UpstreamCounters(std::size_t endpoint_count) : endpoints(endpoint_count) {}
+
+  std::vector<EndpointCounters> endpoints;
+  // By source (the last: none, where nothing was got), then by result.
+  std::array<std::array<metrics::Counter, acquired_count>, pool::source_count + 1> acquires;
+  std::array<metrics::Histogram, pool::source_count> acquire{
+      metrics::Histogram{metrics::Buckets::durations},
+      metrics::Histogram{metrics::Buckets::durations},
+      metrics::Histogram{metrics::Buckets::durations}};
+  metrics::Histogram open_tcp{metrics::Buckets::durations};
+  metrics::Histogram open_tls{metrics::Buckets::durations};
+  metrics::Histogram first_byte{metrics::Buckets::durations};
+  metrics::Histogram check{metrics::Buckets::durations};
+};
+
+}  // namespace weir::proxy

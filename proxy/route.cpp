@@ -1,0 +1,77 @@
+#include "proxy/route.hpp"
+
+#include <algorithm>
+
+namespace weir::proxy {
+
+bool contains(const config::Network& network, const SocketAddress& address) {
+  const auto family = network.is_v6 ? SocketAddress::Family::ipv6 : SocketAddress::Family::ipv4;
+  if (address.family != family) return false;
+  int bits = network.prefix_length;
+  for (std::size_t i = 0; bits > 0; ++i, bits -= 8) {
+    const int shift = bits >= 8 ? 0 : 8 - bits;
+    if ((network.bytes[i] >> shift) != (address.bytes[i] >> shift)) return false;
+  }
+  return true;
+}
+
+RouteTable::RouteTable(const config::Listener& listener,
+                       const std::vector<config::Upstream>& upstreams) {
+  const auto index_of = [&](const std::string& name) {
+    const auto found = std::ranges::find(upstreams, name, &config::Upstream::name);
+    return found == upstreams.end() ? RouteChoice::no_upstream
+                                    : static_cast<std::size_t>(found - upstreams.begin());
+  };
+  for (const config::Route& route : listener.routes) {
+    const std::size_t position = entries_.size();
+    entries_.push_back({&route.match, {index_of(route.upstream), route.name}});
+    if (route.match.server_name.empty()) any_name_.push_back(position);
+    for (const std::string& name : route.match.server_name) {
+      if (name.starts_with("*.")) {
+        suffix_[name.substr(2)].push_back(position);
+      } else {
+        exact_[name].push_back(position);
+      }
+    }
+  }
+  if (!listener.upstream.empty()) fallback_.upstream = index_of(listener.upstream);
+}
+
+// The cost is that of a few look-ups, not of the number of routes.
+RouteChoice RouteTable::choose(std::string_view server_name, std::string_view alpn,
+                               const SocketAddress& client) const {
+  std::size_t first = entries_.size();
+  first_of(&any_name_, alpn, client, first);
+  if (!server_name.empty()) {
+    if (const auto found = exact_.find(server_name); found != exact_.end()) {
+      first_of(&found->second, alpn, client, first);
+    }
+    for (std::size_t dot = server_name.find('.'); dot != std::string_view::npos;
+         dot = server_name.find('.', dot + 1)) {
+      const auto found = suffix_.find(server_name.substr(dot + 1));
+      if (found != suffix_.end()) first_of(&found->second, alpn, client, first);
+    }
+  }
+  return first < entries_.size() ? entries_[first].choice : fallback_;
+}
+
+void RouteTable::first_of(const std::vector<std::size_t>* candidates, std::string_view alpn,
+                          const SocketAddress& client, std::size_t& first) const {
+  for (const std::size_t position : *candidates) {
+    if (position >= first) return;
+    if (!matches(*entries_[position].match, alpn, client)) continue;
+    first = position;
+    return;
+  }
+}
+
+bool RouteTable::matches(const config::RouteMatch& match, std::string_view alpn,
+                         const SocketAddress& client) {
+  if (!match.alpn.empty() && std::ranges::find(match.alpn, alpn) == match.alpn.end()) return false;
+  return match.client.empty() ||
+         std::ranges::any_of(match.client, [&](const config::Network& network) {
+           return contains(network, client);
+         });
+}
+
+}  // namespace weir::proxy

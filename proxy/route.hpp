@@ -1,0 +1,56 @@
+#pragma once
+// Which upstream a client goes to: the first route whose every condition holds, else the
+// listener's default. Built once from the configuration, then read-only; any thread.
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "config/config.hpp"
+#include "proxy/socket_address.hpp"
+
+namespace weir::proxy {
+
+struct RouteChoice {
+  static constexpr std::size_t no_upstream = ~std::size_t{0};
+  std::size_t upstream = no_upstream;  // its index in the configuration
+  std::string_view route;              // name; empty for the default or a route without one
+};
+
+bool contains(const config::Network& network, const SocketAddress& address);
+
+class RouteTable {
+ public:
+  RouteTable(const config::Listener& listener, const std::vector<config::Upstream>& upstreams);
+
+  // `server_name` in lower case, empty when there was none.
+  RouteChoice choose(std::string_view server_name, std::string_view alpn,
+                     const SocketAddress& client) const;
+
+ private:
+  struct Entry {
+    const config::RouteMatch* match;
+    RouteChoice choice;
+  };
+
+  static bool matches(const config::RouteMatch& match, std::string_view alpn,
+                      const SocketAddress& client);
+  void first_of(const std::vector<std::size_t>* candidates, std::string_view alpn,
+                const SocketAddress& client, std::size_t& first) const;
+
+  struct TextHash : std::hash<std::string_view> {
+    using is_transparent = void;
+  };
+  using Index =
+      std::unordered_map<std::string, std::vector<std::size_t>, TextHash, std::equal_to<>>;
+
+  std::vector<Entry> entries_;
+  Index exact_;                        // routes by exact server name
+  Index suffix_;                       // by what follows "*."
+  std::vector<std::size_t> any_name_;  // routes without a server name
+  RouteChoice fallback_;
+};
+
+}  // namespace weir::proxy

@@ -1,0 +1,407 @@
+#include "proxy/session.hpp"
+
+#include <algorithm>
+
+#include "pool/assert.hpp"
+#include "proxy/worker.hpp"
+
+namespace weir::proxy {
+
+using namespace std::chrono_literals;
+
+Session::Session(Worker& worker, Listener& listener, std::uint64_t id, SocketAddress client)
+    : worker_(worker),
+      listener_(listener),
+      id_(id),
+      accepted_at_(worker.loop().now()),
+      last_byte_at_(accepted_at_),
+      setup_due_(TimePoint::max()),
+      address_(client),
+      accepted_wall_(worker.wall_clock()) {}
+
+Session::~Session() { WEIR_ASSERT(ended_, "a session ends with an outcome"); }
+
+void Session::start(int descriptor) {
+  if (!client_.open(worker_.loop(), descriptor, *this, false)) {
+    setting_up_ = false;
+    end(Reason::descriptors, false);
+    return;
+  }
+  if (listener_.tls() != nullptr) listener_.handshake_began();
+  worker_.loop().tasks().spawn("session", set_up());
+}
+
+void Session::end_with(Reason reason) {
+  if (ended_) return;
+  if (setting_up_) {
+    told_ = reason;
+    wakeup_.wake();
+    return;
+  }
+  if (tunnel_) tunnel_->stop();
+  end(reason, true);
+}
+
+// The story of a connection. After it the tunnel drives itself.
+Task<> Session::set_up() {
+  if (listener_.tls() != nullptr) {
+    const bool good = co_await shake_hands();
+    listener_.handshake_ended();
+    if (!good) co_return;
+  }
+  if (!choose_route()) {
+    end(Reason::no_route, false);
+    co_return;
+  }
+  const bool found = co_await find_server();
+  if (found) open_tunnel();
+}
+
+// A server that went away before anything was said to it: another one, for the same client.
+Task<> Session::set_up_again() {
+  tunnel_.reset();
+  lease_.drop();
+  const bool found = co_await find_server();
+  if (found) open_tunnel();
+}
+
+Task<bool> Session::shake_hands() {
+  stage_ = Stage::handshake;
+  ssl_st* ssl = listener_.tls()->accept();
+  if (ssl == nullptr) {
+    end(Reason::internal, true);
+    co_return false;
+  }
+  client_.start_tls(ssl);
+  const TimePoint began = worker_.loop().now();
+  setup_due_ = began + listener_.handshake_timeout();
+  set_deadline();
+  for (;;) {
+    Stream::Handshake state = Stream::Handshake::wait;
+    if (client_.has_unsent()) client_.flush();
+    if (client_.may_read()) state = client_.handshake();
+    if (state == Stream::Handshake::done) break;
+    if (state == Stream::Handshake::failed) {
+      TlsFailure failure = tls_failure(client_);
+      listener_.count_handshake(failure.reason, {}, false);
+      detail_ = std::move(failure.words);
+      // The alert that says why is on its way: an orderly close lets it arrive.
+      end(Reason::client_tls_failed, false);
+      co_return false;
+    }
+    if (const auto reason = verdict()) {
+      listener_.count_handshake("timeout", {}, false);
+      end(*reason, true);
+      co_return false;
+    }
+    co_await wakeup_.wait();
+  }
+  handshake_took_ = worker_.loop().now() - began;
+  listener_.counters().handshake.observe(handshake_took_);
+  tls_ = std::make_unique<TlsFacts>(tls_facts(ssl));
+  listener_.count_handshake("ok", tls_->version, tls_->resumed);
+  last_byte_at_ = worker_.loop().now();
+  co_return true;
+}
+
+bool Session::choose_route() {
+  std::string_view server_name;
+  std::string_view alpn;
+  if (tls_) {
+    std::ranges::transform(tls_->server_name, tls_->server_name.begin(), [](char c) {
+      return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+    });
+    server_name = tls_->server_name;
+    alpn = tls_->alpn;
+  }
+  choice_ = listener_.routes().choose(server_name, alpn, address_);
+  if (choice_.upstream == RouteChoice::no_upstream) return false;
+  connections_ = &worker_.connections(choice_.upstream);
+  return true;
+}
+
+Task<bool> Session::find_server() {
+  stage_ = Stage::acquiring;
+  setting_up_ = true;
+  const TimePoint began = worker_.loop().now();
+  const config::Duration patience = connections_->upstream().config().pool.acquire_timeout;
+  // Without patience a session does not queue, but a connection that is being opened for it has
+  // timeouts of its own.
+  setup_due_ = patience == 0s ? TimePoint::max() : began + patience;
+  set_deadline();
+  LeaseRequest request(wakeup_);
+  request.ask(*connections_, tried_);
+  while (!request.settled()) {
+    co_await wakeup_.wait();
+    if (request.settled()) break;
+    const auto reason = verdict();
+    if (!reason) continue;
+    if (request.waiter() != nullptr && request.waiter()->failure != pool::Failure::none) {
+      detail_ = std::string(pool::word(request.waiter()->failure)) + ": " + request.waiter()->detail;
+    }
+    request.cancel();
+    count_acquire(request, worker_.loop().now() - began);
+    end(*reason, *reason != Reason::acquire_timeout);
+    co_return false;
+  }
+  acquire_took_ = worker_.loop().now() - began;
+  count_acquire(request, acquire_took_);
+  attempts_ += static_cast<std::uint32_t>(request.tried.size() - tried_.size());
+  tried_ = std::move(request.tried);
+  if (!request.lease) {
+    if (!request.detail.empty()) detail_ = std::move(request.detail);
+    end(reason_for(request.failure).value_or(Reason::internal), false);
+    co_return false;
+  }
+  if (told_) {
+    end(*told_, true);
+    co_return false;
+  }
+  ++attempts_;
+  lease_ = std::move(request.lease);
+  source_ = static_cast<Source>(static_cast<int>(request.source) + 1);
+  co_return true;
+}
+
+// What has happened to a session that is being set up, if anything has.
+std::optional<Reason> Session::verdict() {
+  if (told_) return told_;
+  if (client_.broken()) return Reason::client_reset;
+  return overdue(worker_.loop().now());
+}
+
+std::optional<Reason> Session::reason_for(pool::Failure failure) const {
+  switch (failure) {
+    case pool::Failure::none:
+      return std::nullopt;
+    case pool::Failure::refused:
+      return Reason::upstream_refused;
+    case pool::Failure::unreachable:
+      return Reason::upstream_unreachable;
+    case pool::Failure::timeout:
+      return Reason::upstream_timeout;
+    case pool::Failure::tls_failed:
+      return Reason::upstream_tls_failed;
+    case pool::Failure::descriptors:
+      return Reason::descriptors;
+    case pool::Failure::no_healthy_endpoint:
+      return Reason::no_healthy_endpoint;
+    case pool::Failure::pool_full:
+      return Reason::pool_full;
+    case pool::Failure::acquire_timeout:
+      return Reason::acquire_timeout;
+  }
+  return Reason::internal;
+}
+
+void Session::open_tunnel() {
+  setting_up_ = false;
+  stage_ = Stage::open;
+  setup_due_ = TimePoint::max();
+  last_byte_at_ = worker_.loop().now();
+  endpoint_counters_ = &connections_->counters().endpoints[lease_.endpoint()];
+  endpoint_counters_->sessions.add();
+  tunnel_.emplace(client_, lease_.stream(), static_cast<TunnelOwner&>(*this));
+  set_deadline();
+  tunnel_->start();
+}
+
+void Session::stream_ready(Stream&) { wakeup_.wake(); }
+
+void Session::bytes_moved(Flow flow, std::size_t size) {
+  last_byte_at_ = worker_.loop().now();
+  if (flow == Flow::to_server) {
+    listener_.counters().client_received.add(size);
+    endpoint_counters_->sent.add(size);
+    if (first_sent_at_ == TimePoint{}) first_sent_at_ = last_byte_at_;
+    return;
+  }
+  listener_.counters().client_sent.add(size);
+  endpoint_counters_->received.add(size);
+  if (first_byte_took_ < 0ns && first_sent_at_ != TimePoint{}) {
+    first_byte_took_ = last_byte_at_ - first_sent_at_;
+    connections_->counters().first_byte.observe(first_byte_took_);
+  }
+}
+
+void Session::half_closed(Flow flow) {
+  stage_ = flow == Flow::to_server ? Stage::client_done : Stage::server_done;
+  last_byte_at_ = worker_.loop().now();
+  set_deadline();
+}
+
+void Session::tunnel_ended(TunnelEnd tunnel_end) {
+  if (may_try_elsewhere(tunnel_end)) {
+    tried_.push_back(lease_.endpoint());
+    endpoint_counters_->sessions.subtract();
+    endpoint_counters_ = nullptr;
+    client_.change_owner(*this);
+    setting_up_ = true;
+    worker_.loop().tasks().spawn("session", set_up_again());
+    return;
+  }
+  switch (tunnel_end) {
+    case TunnelEnd::client_closed:
+      return end(Reason::client_closed, false);
+    case TunnelEnd::server_closed:
+      return end(Reason::server_closed, false);
+    case TunnelEnd::client_failed:
+      return end(Reason::client_tls_failed, true);
+    case TunnelEnd::client_reset:
+      return end(Reason::client_reset, true);
+    case TunnelEnd::server_failed:
+      return end(Reason::upstream_tls_failed, true);
+    case TunnelEnd::server_reset:
+      return end(Reason::server_reset, true);
+  }
+}
+
+// The server left before a byte was said by anyone: nothing is lost by asking another one.
+bool Session::may_try_elsewhere(TunnelEnd tunnel_end) const {
+  const config::Upstream& upstream = connections_->upstream().config();
+  return (tunnel_end == TunnelEnd::server_reset || tunnel_end == TunnelEnd::server_closed) &&
+         tunnel_->bytes(Flow::to_server) == 0 && tunnel_->bytes(Flow::to_client) == 0 &&
+         !tunnel_->ended(Flow::to_server) && !client_.hung_up() &&
+         tried_.size() + 1 < std::min<std::size_t>(upstream.attempts, upstream.endpoints.size());
+}
+
+void Session::expired(TimePoint now) {
+  if (setting_up_) {
+    wakeup_.wake();
+    if (!ended_ && setting_up_ && !is_set()) set_deadline();
+    return;
+  }
+  if (const auto reason = overdue(now)) {
+    tunnel_->stop();
+    end(*reason, *reason != Reason::idle_timeout);
+    return;
+  }
+  set_deadline();
+}
+
+void Session::set_deadline() {
+  const TimePoint due = next_due();
+  if (due == TimePoint::max()) {
+    clear();
+  } else {
+    set(worker_.loop().deadlines(), due);
+  }
+}
+
+namespace {
+
+TimePoint after(TimePoint start, config::Duration limit) {
+  return limit == 0s ? TimePoint::max() : start + limit;
+}
+
+}  // namespace
+
+TimePoint Session::next_due() const {
+  const config::ListenerTimeouts& limits = listener_.config().timeouts;
+  TimePoint due = std::min(setup_due_, after(accepted_at_, limits.session));
+  if (setting_up_) return due;
+  const bool half = stage_ == Stage::client_done || stage_ == Stage::server_done;
+  if (half) due = std::min(due, after(last_byte_at_, limits.half_close));
+  due = std::min(due, after(last_byte_at_, limits.idle));
+  if (limits.first_byte != 0s && first_sent_at_ == TimePoint{} && !half) {
+    const TimePoint ready = accepted_at_ + std::max(handshake_took_, 0ns);
+    due = std::min(due, ready + limits.first_byte);
+  }
+  return due;
+}
+
+std::optional<Reason> Session::overdue(TimePoint now) const {
+  const config::ListenerTimeouts& limits = listener_.config().timeouts;
+  if (now >= after(accepted_at_, limits.session)) return Reason::session_timeout;
+  if (setting_up_) {
+    if (now < setup_due_) return std::nullopt;
+    return stage_ == Stage::handshake ? Reason::client_timeout : Reason::acquire_timeout;
+  }
+  if (now < next_due()) return std::nullopt;
+  const bool half = stage_ == Stage::client_done || stage_ == Stage::server_done;
+  if (half && now >= after(last_byte_at_, limits.half_close)) return Reason::half_close_timeout;
+  if (now >= after(last_byte_at_, limits.idle)) return Reason::idle_timeout;
+  return Reason::client_timeout;
+}
+
+void Session::count_acquire(const LeaseRequest& request, Nanoseconds took) {
+  UpstreamCounters& counters = connections_->counters();
+  if (request.lease) {
+    const auto source = static_cast<std::size_t>(request.source);
+    counters.acquires[source][static_cast<std::size_t>(Acquired::ok)].add();
+    counters.acquire[source].observe(took);
+    return;
+  }
+  Acquired result = Acquired::cancelled;
+  if (request.settled()) {
+    switch (request.failure) {
+      case pool::Failure::pool_full:
+        result = Acquired::full;
+        break;
+      case pool::Failure::acquire_timeout:
+        result = Acquired::timeout;
+        break;
+      default:
+        result = Acquired::no_endpoint;
+    }
+  } else if (overdue(worker_.loop().now()) == Reason::acquire_timeout) {
+    result = Acquired::timeout;
+  }
+  counters.acquires[pool::source_count][static_cast<std::size_t>(result)].add();
+}
+
+ConnectionFacts Session::facts() const {
+  ConnectionFacts facts;
+  const TimePoint now = worker_.loop().now();
+  facts.id = id_;
+  facts.worker = worker_.index();
+  facts.stage = stage_;
+  facts.source = source_;
+  facts.client = address_;
+  facts.listener = listener_.config().name;
+  facts.route = choice_.route;
+  if (connections_ != nullptr) facts.upstream = connections_->upstream().config().name;
+  if (lease_) facts.endpoint = worker_.endpoint_name(choice_.upstream, lease_.endpoint());
+  else if (!tried_.empty()) facts.endpoint = worker_.endpoint_name(choice_.upstream, tried_.back());
+  if (tls_) {
+    facts.tls = true;
+    facts.tls_resumed = tls_->resumed;
+    facts.server_name = tls_->server_name;
+    facts.alpn = tls_->alpn;
+    facts.tls_version = tls_->version;
+    facts.tls_cipher = tls_->cipher;
+  }
+  facts.detail = detail_;
+  facts.accepted_at = accepted_wall_;
+  facts.age = now - accepted_at_;
+  facts.idle = now - last_byte_at_;
+  facts.handshake = handshake_took_;
+  facts.acquire = acquire_took_;
+  facts.first_byte = first_byte_took_;
+  if (tunnel_) {
+    facts.client_received = facts.server_sent = tunnel_->bytes(Flow::to_server);
+    facts.client_sent = facts.server_received = tunnel_->bytes(Flow::to_client);
+  }
+  facts.attempts = attempts_;
+  return facts;
+}
+
+void Session::end(Reason reason, bool abrupt) {
+  WEIR_ASSERT(!ended_, "a session ends once");
+  ended_ = true;
+  setting_up_ = false;
+  clear();
+  ConnectionFacts facts = this->facts();
+  facts.outcome = outcome(reason);
+  if (endpoint_counters_ != nullptr) endpoint_counters_->sessions.subtract();
+  if (abrupt) {
+    client_.abort();
+    if (lease_) lease_.stream().abort();
+  }
+  client_.close();
+  lease_.drop();
+  listener_.session_ended(facts, choice_.upstream);
+  worker_.session_ended(*this, std::move(facts));
+}
+
+}  // namespace weir::proxy

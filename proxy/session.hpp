@@ -1,0 +1,101 @@
+#pragma once
+// One client connection from accept to close. Setting it up is one coroutine that reads top to
+// bottom (handshake, route, lease); then the coroutine ends and the session is a tunnel with
+// deadlines. It ends with exactly one outcome, which is counted and logged here and nowhere else.
+// Confined to its worker, which owns it.
+
+#include <boost/intrusive/list.hpp>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "proxy/connection_facts.hpp"
+#include "proxy/connections.hpp"
+#include "proxy/deadlines.hpp"
+#include "proxy/listener.hpp"
+#include "proxy/outcome.hpp"
+#include "proxy/route.hpp"
+#include "proxy/stream.hpp"
+#include "proxy/task.hpp"
+#include "proxy/tls.hpp"
+#include "proxy/tunnel.hpp"
+
+namespace weir::proxy {
+
+class Worker;
+
+class Session final : public boost::intrusive::list_base_hook<>,
+                      public Disposable,
+                      private StreamOwner,
+                      private TunnelOwner,
+                      private Deadline {
+ public:
+  // Takes over an accepted, non-blocking socket.
+  Session(Worker& worker, Listener& listener, std::uint64_t id, SocketAddress client);
+  ~Session() override;
+
+  void start(int descriptor);
+  // Ends it from outside (killed, drained), at once or, while it is being set up, as soon as its
+  // coroutine looks.
+  void end_with(Reason reason);
+
+  std::uint64_t id() const { return id_; }
+  ConnectionFacts facts() const;
+
+ private:
+  Task<> set_up();
+  Task<> set_up_again();
+  Task<bool> shake_hands();
+  Task<bool> find_server();
+  bool choose_route();
+  std::optional<Reason> verdict();
+  std::optional<Reason> reason_for(pool::Failure failure) const;
+  void open_tunnel();
+  bool may_try_elsewhere(TunnelEnd end) const;
+
+  void stream_ready(Stream& stream) override;
+  void bytes_moved(Flow flow, std::size_t size) override;
+  void half_closed(Flow flow) override;
+  void tunnel_ended(TunnelEnd end) override;
+  void expired(TimePoint now) override;
+
+  void set_deadline();
+  TimePoint next_due() const;
+  std::optional<Reason> overdue(TimePoint now) const;
+  void count_acquire(const LeaseRequest& request, Nanoseconds took);
+  void end(Reason reason, bool abrupt);
+
+  Worker& worker_;
+  Listener& listener_;
+  std::uint64_t id_;
+  Stream client_;
+  Lease lease_;
+  Wakeup wakeup_;
+  std::optional<Tunnel> tunnel_;
+  Connections* connections_ = nullptr;  // of the chosen upstream
+  EndpointCounters* endpoint_counters_ = nullptr;
+  RouteChoice choice_;
+
+  TimePoint accepted_at_;
+  TimePoint last_byte_at_;
+  TimePoint first_sent_at_;  // first client byte passed on; epoch = not yet
+  TimePoint setup_due_;      // end of the handshake's or the acquire's time
+  Nanoseconds handshake_took_{-1};
+  Nanoseconds acquire_took_{-1};
+  Nanoseconds first_byte_took_{-1};
+  SocketAddress address_;
+  Stage stage_ = Stage::accepted;
+  Source source_ = Source::none;
+  bool setting_up_ = true;
+  bool ended_ = false;
+  bool handshake_counted_ = false;
+  std::optional<Reason> told_;  // end_with() during set-up
+  std::uint32_t attempts_ = 0;
+  std::vector<pool::EndpointIndex> tried_;
+  std::unique_ptr<TlsFacts> tls_;
+  std::string detail_;
+  std::chrono::system_clock::time_point accepted_wall_;
+};
+
+}  // namespace weir::proxy

@@ -1,0 +1,42 @@
+#pragma once
+// What the workers share beside the pools: the process-wide limits, as atomics, and the ids of
+// connections. Thread-safe.
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+namespace weir::proxy {
+
+// A strict limit over all workers. A limit of 0 means none.
+class Seats {
+ public:
+  bool take(std::uint32_t limit) {
+    const std::uint32_t before = taken_.fetch_add(1, std::memory_order_relaxed);
+    if (limit == 0 || before < limit) return true;
+    give_back();
+    return false;
+  }
+  void add() { taken_.fetch_add(1, std::memory_order_relaxed); }
+  void give_back() { taken_.fetch_sub(1, std::memory_order_relaxed); }
+  std::uint32_t count() const { return taken_.load(std::memory_order_relaxed); }
+
+ private:
+  alignas(64) std::atomic<std::uint32_t> taken_{0};
+};
+
+struct ListenerSeats {
+  Seats connections;
+};
+
+struct Shared {
+  std::uint32_t worker_count = 1;
+  std::uint32_t connection_limit = 0;
+  std::uint32_t handshake_limit = 0;
+  Seats connections;
+  Seats handshakes;
+  std::vector<std::unique_ptr<ListenerSeats>> listeners;  // by index in the configuration
+};
+
+}  // namespace weir::proxy

@@ -1,0 +1,45 @@
+#pragma once
+// The few socket calls that the proxy makes by itself: addresses for the kernel, listening sockets,
+// non-blocking connections. Plain functions; errors are errno.
+
+#include <sys/socket.h>
+
+#include <cstdint>
+#include <expected>
+#include <string>
+
+#include "config/config.hpp"
+
+namespace weir::proxy {
+
+// A configured address in the kernel's form.
+class KernelAddress {
+ public:
+  explicit KernelAddress(const config::Address& address);
+  int family() const { return storage_.ss_family; }
+  const sockaddr* data() const { return reinterpret_cast<const sockaddr*>(&storage_); }
+  socklen_t size() const { return size_; }
+
+ private:
+  sockaddr_storage storage_{};
+  socklen_t size_ = 0;
+};
+
+// A non-blocking stream socket, or -1 (errno).
+int open_socket(int family);
+void close_descriptor(int descriptor);
+// SO_ERROR: what a connection attempt ended with.
+int pending_error(int descriptor);
+
+// A listening socket on `address`; the error says what went wrong and what to do. `shared`: several
+// sockets of this process listen on the port (SO_REUSEPORT), one for each worker.
+std::expected<int, std::string> listen_on(const config::Address& address, bool shared);
+// The address with the port that the kernel chose for port 0.
+config::Address bound_address(int descriptor, const config::Address& asked);
+
+// Raises the soft limit of descriptors to the hard one; returns what is in force.
+std::uint64_t raise_descriptor_limit();
+// CPUs that this process may use: affinity mask and cgroup quota, at least 1.
+unsigned usable_cpus();
+
+}  // namespace weir::proxy

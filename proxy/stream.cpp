@@ -1,0 +1,237 @@
+#include "proxy/stream.hpp"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "pool/assert.hpp"
+#include "proxy/tls_channel.hpp"
+
+namespace weir::proxy {
+namespace {
+
+constexpr std::uint32_t read_events = EPOLLIN | EPOLLRDHUP | EPOLLET;
+constexpr std::uint32_t all_events = read_events | EPOLLOUT;
+
+}  // namespace
+
+Stream::Stream() = default;
+Stream::Stream(Stream&& other) noexcept { *this = std::move(other); }
+
+Stream& Stream::operator=(Stream&& other) noexcept {
+  if (this == &other) return *this;
+  close();
+  loop_ = other.loop_;
+  owner_ = other.owner_;
+  tls_ = std::move(other.tls_);
+  unsent_ = std::move(other.unsent_);
+  unsent_begin_ = std::exchange(other.unsent_begin_, 0);
+  descriptor_ = std::exchange(other.descriptor_, -1);
+  slot_ = std::exchange(other.slot_, EventLoop::no_slot);
+  error_ = other.error_;
+  readable_ = other.readable_;
+  writable_ = other.writable_;
+  has_input_ = other.has_input_;
+  hung_up_ = other.hung_up_;
+  broken_ = other.broken_;
+  watches_writes_ = other.watches_writes_;
+  sent_before_ = other.sent_before_;
+  no_delay_ = other.no_delay_;
+  fin_waits_ = other.fin_waits_;
+  if (slot_ != EventLoop::no_slot) loop_->move_watch(slot_, *this);
+  if (tls_) tls_->moved_to(*this);
+  return *this;
+}
+
+Stream::~Stream() { close(); }
+
+bool Stream::open(EventLoop& loop, int descriptor, StreamOwner& owner, bool connecting) {
+  WEIR_ASSERT(!is_open(), "a stream is opened once");
+  loop_ = &loop;
+  owner_ = &owner;
+  descriptor_ = descriptor;
+  writable_ = !connecting;
+  watches_writes_ = connecting;
+  if (!loop.add(descriptor, connecting ? all_events : read_events, *this, slot_)) {
+    error_ = errno;
+    release();
+    return false;
+  }
+  return true;
+}
+
+void Stream::detach() {
+  loop_->remove(descriptor_, slot_);
+  slot_ = EventLoop::no_slot;
+  loop_ = nullptr;
+  owner_ = nullptr;
+}
+
+bool Stream::attach(EventLoop& loop, StreamOwner& owner) {
+  loop_ = &loop;
+  owner_ = &owner;
+  if (!loop.add(descriptor_, watches_writes_ ? all_events : read_events, *this, slot_)) {
+    error_ = errno;
+    release();
+    return false;
+  }
+  return true;
+}
+
+void Stream::start_tls(ssl_st* ssl) { tls_ = std::make_unique<TlsChannel>(ssl, *this); }
+
+ssl_st* Stream::ssl() const { return tls_ ? tls_->ssl() : nullptr; }
+
+Stream::Handshake Stream::handshake() { return tls_->handshake(); }
+
+Read Stream::read(std::span<std::byte> to, std::size_t& size) {
+  return tls_ ? tls_->read(to, size) : receive(to, size);
+}
+
+bool Stream::write(std::span<const std::byte> bytes) {
+  return tls_ ? tls_->write(bytes) : send_or_keep(bytes);
+}
+
+bool Stream::flush() {
+  while (has_unsent() && writable_) {
+    std::size_t sent = 0;
+    if (!send_now(std::span(unsent_).subspan(unsent_begin_), sent)) return false;
+    unsent_begin_ += sent;
+  }
+  if (!has_unsent() && unsent_.capacity() != 0) {
+    std::vector<std::byte>().swap(unsent_);
+    unsent_begin_ = 0;
+  }
+  return has_unsent() || !fin_waits_ || send_fin();
+}
+
+bool Stream::shutdown_write() {
+  if (tls_ && !tls_->close_notify()) return false;
+  fin_waits_ = true;
+  return has_unsent() || send_fin();
+}
+
+bool Stream::send_fin() {
+  fin_waits_ = false;
+  if (::shutdown(descriptor_, SHUT_WR) == 0) return true;
+  error_ = errno;
+  return false;
+}
+
+void Stream::say_goodbye() {
+  if (tls_ && is_open() && !broken_) tls_->close_notify();
+}
+
+void Stream::close() {
+  if (is_open()) release();
+}
+
+void Stream::abort() {
+  if (!is_open()) return;
+  const linger at_once{.l_onoff = 1, .l_linger = 0};
+  ::setsockopt(descriptor_, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+  release();
+}
+
+bool Stream::is_quiet() {
+  if (broken_ || hung_up_ || has_input_) return false;
+  if (tls_) {
+    std::size_t size = 0;
+    readable_ = true;
+    return tls_->read(loop_->plain_scratch(), size) == Read::again;
+  }
+  char byte = 0;
+  return ::recv(descriptor_, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
+         (errno == EAGAIN || errno == EWOULDBLOCK);
+}
+
+void Stream::on_events(std::uint32_t events) {
+  if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) readable_ = true;
+  if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) writable_ = true;
+  if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) hung_up_ = true;
+  if (events & EPOLLERR) broken_ = true;
+  owner_->stream_ready(*this);
+}
+
+Read Stream::receive(std::span<std::byte> to, std::size_t& size) {
+  size = 0;
+  for (;;) {
+    const ssize_t count = ::recv(descriptor_, to.data(), to.size(), 0);
+    if (count > 0) {
+      size = static_cast<std::size_t>(count);
+      // A short read has emptied the socket; what comes later is a new edge. Only an end that was
+      // announced already has no edge of its own left.
+      readable_ = size == to.size() || hung_up_;
+      return Read::data;
+    }
+    if (count == 0) return Read::end;
+    if (errno == EINTR) continue;
+    if (errno == EAGAIN || errno == EWOULDBLOCK) {
+      readable_ = false;
+      return Read::again;
+    }
+    error_ = errno;
+    return error_ == ECONNRESET || error_ == EPIPE ? Read::reset : Read::failed;
+  }
+}
+
+bool Stream::send_now(std::span<const std::byte> bytes, std::size_t& sent) {
+  sent = 0;
+  // A fresh socket sends its first segment at once; from the second on, Nagle would wait for the
+  // peer's acknowledgement. So a connection that sends once saves this call.
+  if (!sent_before_) {
+    sent_before_ = true;
+  } else if (!no_delay_) {
+    no_delay_ = true;
+    const int on = 1;
+    ::setsockopt(descriptor_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  }
+  for (;;) {
+    const ssize_t count = ::send(descriptor_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    if (count >= 0) {
+      sent = static_cast<std::size_t>(count);
+      if (sent < bytes.size()) return want_write_events();
+      return true;
+    }
+    if (errno == EINTR) continue;
+    if (errno == EAGAIN || errno == EWOULDBLOCK) return want_write_events();
+    error_ = errno;
+    return false;
+  }
+}
+
+bool Stream::send_or_keep(std::span<const std::byte> bytes) {
+  std::size_t sent = 0;
+  if (!has_unsent() && writable_ && !bytes.empty()) {
+    if (!send_now(bytes, sent)) return false;
+  }
+  if (sent < bytes.size()) {
+    unsent_.insert(unsent_.end(), bytes.begin() + static_cast<std::ptrdiff_t>(sent), bytes.end());
+  }
+  return true;
+}
+
+// The socket is full. Most connections never are, so writes are watched from the first time on.
+bool Stream::want_write_events() {
+  writable_ = false;
+  if (watches_writes_) return true;
+  watches_writes_ = true;
+  if (loop_->change(descriptor_, all_events, slot_)) return true;
+  error_ = errno;
+  return false;
+}
+
+void Stream::release() {
+  tls_.reset();
+  std::vector<std::byte>().swap(unsent_);
+  unsent_begin_ = 0;
+  if (slot_ != EventLoop::no_slot) loop_->forget(std::exchange(slot_, EventLoop::no_slot));
+  ::close(std::exchange(descriptor_, -1));
+}
+
+}  // namespace weir::proxy

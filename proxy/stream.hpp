@@ -1,0 +1,122 @@
+#pragma once
+// One end of a tunnel: a connected socket, with TLS on it or not. It never blocks and never waits:
+// read() takes what is there, write() sends what goes and keeps the rest (at most what one call
+// brought), and its owner is told when the socket is ready again. Registered with the loop once,
+// edge triggered; so it remembers whether it may still be readable, and a read that came back short
+// is not repeated until the kernel says so.
+//
+// Movable, also while registered; confined to one worker, but attach() and detach() carry an idle
+// stream from one worker to another.
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "proxy/event_loop.hpp"
+
+struct ssl_st;
+
+namespace weir::proxy {
+
+class Stream;
+class TlsChannel;
+
+class StreamOwner {
+ public:
+  virtual void stream_ready(Stream& stream) = 0;
+
+ protected:
+  ~StreamOwner() = default;
+};
+
+// What a read brought, or why it brought nothing.
+enum class Read : std::uint8_t { data, again, end, reset, failed };
+
+class Stream final : private Watch {
+ public:
+  Stream();
+  Stream(Stream&& other) noexcept;
+  Stream& operator=(Stream&& other) noexcept;
+  ~Stream();
+
+  // Takes over a non-blocking socket. False when the loop cannot watch it; then it is closed.
+  // `connecting`: it becomes writable once connected.
+  bool open(EventLoop& loop, int descriptor, StreamOwner& owner, bool connecting);
+  bool is_open() const { return descriptor_ >= 0; }
+  int descriptor() const { return descriptor_; }
+  EventLoop& loop() const { return *loop_; }
+  void change_owner(StreamOwner& owner) { owner_ = &owner; }
+
+  // Carries the stream between workers: detached it is a plain value that any thread may move.
+  void detach();
+  bool attach(EventLoop& loop, StreamOwner& owner);
+
+  // TLS from here on; call handshake() until it is done. Takes the SSL over.
+  void start_tls(ssl_st* ssl);
+  bool is_tls() const { return tls_ != nullptr; }
+  ssl_st* ssl() const;
+  enum class Handshake : std::uint8_t { done, wait, failed };
+  Handshake handshake();
+
+  // May there be something to read? (Or an end, or an error.)
+  bool may_read() const { return readable_ || has_input_; }
+  // Reads at most `size` bytes (application data) to `to`.
+  Read read(std::span<std::byte> to, std::size_t& size);
+
+  // Sends; what the socket does not take is kept. False: the connection is broken (last_error()).
+  bool write(std::span<const std::byte> bytes);
+  bool has_unsent() const { return unsent_begin_ < unsent_.size(); }
+  std::size_t unsent_size() const { return unsent_.size() - unsent_begin_; }
+  // Sends what was kept; false: broken. has_unsent() tells whether all went.
+  bool flush();
+  bool writable() const { return writable_; }
+
+  // Ends our direction: close_notify on TLS, then FIN, once everything was sent. False: broken.
+  bool shutdown_write();
+  // TLS only: close_notify without FIN, where close() follows at once and sends that.
+  void say_goodbye();
+
+  void close();  // an orderly end: the kernel still delivers what was sent
+  void abort();  // RST: the other side learns that the stream is incomplete
+
+  // True when the peer is still there and has not spoken: one look that takes nothing. On TLS,
+  // records that carry no data (tickets, key updates) are taken and are fine.
+  bool is_quiet();
+  bool hung_up() const { return hung_up_; }
+  bool broken() const { return broken_; }
+  int last_error() const { return error_; }
+
+ private:
+  friend class TlsChannel;
+
+  void on_events(std::uint32_t events) override;
+  Read receive(std::span<std::byte> to, std::size_t& size);
+  bool send_now(std::span<const std::byte> bytes, std::size_t& sent);
+  bool send_or_keep(std::span<const std::byte> bytes);
+  bool want_write_events();
+  bool send_fin();
+  void release();
+
+  EventLoop* loop_ = nullptr;
+  StreamOwner* owner_ = nullptr;
+  std::unique_ptr<TlsChannel> tls_;
+  std::vector<std::byte> unsent_;
+  std::size_t unsent_begin_ = 0;
+  int descriptor_ = -1;
+  EventLoop::Slot slot_ = EventLoop::no_slot;
+  int error_ = 0;
+  bool readable_ = false;   // the kernel may have input
+  bool writable_ = true;    // the kernel may have room
+  bool has_input_ = false;  // bytes already taken from the kernel wait in the TLS channel
+  bool hung_up_ = false;    // EPOLLRDHUP, EPOLLHUP or EPOLLERR was seen
+  bool broken_ = false;     // EPOLLERR was seen: an error waits to be read
+  bool watches_writes_ = false;
+  bool sent_before_ = false;
+  bool no_delay_ = false;
+  bool fin_waits_ = false;  // shutdown_write() was asked for, unsent bytes go first
+};
+
+}  // namespace weir::proxy

@@ -1,0 +1,342 @@
+#include "proxy/tls.hpp"
+
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+#include <mutex>
+#include <optional>
+#include <unordered_map>
+
+#include "proxy/stream.hpp"
+#include "proxy/ticket_keys.hpp"
+#include "proxy/tls_certificate.hpp"
+
+namespace weir::proxy {
+namespace {
+
+using ContextPointer = std::unique_ptr<SSL_CTX, decltype(&SSL_CTX_free)>;
+
+// Mozilla server-side TLS 6.0, "intermediate". TLS 1.3 suites are OpenSSL's own.
+constexpr const char* intermediate_ciphers =
+    "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
+    "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
+
+// OpenSSL 3.0 refuses a whole list for one name it does not know, so each is tried alone.
+void set_groups(SSL_CTX* context) {
+  std::string groups;
+  for (const char* group : {"X25519MLKEM768", "X25519", "P-256", "P-384"}) {
+    const ContextPointer probe(SSL_CTX_new(TLS_method()), &SSL_CTX_free);
+    if (probe && SSL_CTX_set1_groups_list(probe.get(), group) == 1) {
+      groups += (groups.empty() ? "" : ":") + std::string(group);
+    }
+  }
+  ERR_clear_error();
+  SSL_CTX_set1_groups_list(context, groups.c_str());
+}
+
+void set_common(SSL_CTX* context) {
+  SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+                                SSL_MODE_RELEASE_BUFFERS);
+  SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+  SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
+  set_groups(context);
+}
+
+// A list of protocols as ALPN writes it: each behind its length.
+std::vector<unsigned char> alpn_wire(const std::vector<std::string>& protocols) {
+  std::vector<unsigned char> wire;
+  for (const std::string& protocol : protocols) {
+    wire.push_back(static_cast<unsigned char>(protocol.size()));
+    wire.insert(wire.end(), protocol.begin(), protocol.end());
+  }
+  return wire;
+}
+
+std::string lower(std::string_view text) {
+  std::string result(text);
+  std::ranges::transform(result, result.begin(), [](char c) {
+    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  });
+  return result;
+}
+
+// The server name of a ClientHello, lower case; empty when there is none. RFC 6066, section 3.
+std::string offered_server_name(SSL* ssl) {
+  const unsigned char* bytes = nullptr;
+  std::size_t size = 0;
+  if (SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_server_name, &bytes, &size) != 1) return {};
+  // list length (2), name type (1, 0 = host name), name length (2), name
+  if (size < 5 || bytes[2] != TLSEXT_NAMETYPE_host_name) return {};
+  const std::size_t length = (std::size_t{bytes[3]} << 8) | bytes[4];
+  if (length == 0 || 5 + length > size || length > TLSEXT_MAXLEN_host_name) return {};
+  return lower({reinterpret_cast<const char*>(bytes) + 5, length});
+}
+
+// Can this client verify an ECDSA signature? TLS 1.3 clients say so in signature_algorithms.
+bool offers_ecdsa(SSL* ssl) {
+  const unsigned char* bytes = nullptr;
+  std::size_t size = 0;
+  if (SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_signature_algorithms, &bytes, &size) != 1) {
+    return false;
+  }
+  for (std::size_t i = 2; i + 1 < size; i += 2) {
+    // RFC 8446, 4.2.3: ecdsa_* are 0x0403, 0x0503, 0x0603.
+    if (bytes[i + 1] == 3 && bytes[i] >= 4 && bytes[i] <= 6) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+class TlsServer::State {
+ public:
+  struct Choice {
+    SSL_CTX* ecdsa = nullptr;
+    SSL_CTX* other = nullptr;
+    SSL_CTX* pick(bool client_takes_ecdsa) const {
+      if (client_takes_ecdsa && ecdsa != nullptr) return ecdsa;
+      return other != nullptr ? other : ecdsa;
+    }
+  };
+
+  explicit State(const config::TlsSettings& from) : settings(from), tickets(from.session_tickets.rotate) {}
+
+  bool add(const config::Certificate& files, std::vector<config::Problem>& problems);
+  Choice* find(const std::string& server_name);
+
+  static int choose(SSL* ssl, int* alert, void* self);
+  static int choose_protocol(SSL* ssl, const unsigned char** out, unsigned char* out_size,
+                             const unsigned char* offered, unsigned offered_size, void* self);
+
+  config::TlsSettings settings;
+  TicketKeys tickets;
+  std::vector<unsigned char> protocols;
+  std::vector<ContextPointer> contexts;
+  std::unordered_map<std::string, Choice> exact;      // "www.example.com"
+  std::unordered_map<std::string, Choice> wildcards;  // "example.com" for *.example.com
+  Choice first;
+  std::vector<std::string> first_names;
+  std::vector<CertificateExpiry> expiries;
+};
+
+bool TlsServer::State::add(const config::Certificate& files,
+                           std::vector<config::Problem>& problems) {
+  const std::optional<KeyedCertificate> loaded = load_certificate(files, problems);
+  if (!loaded) return false;
+  ContextPointer context(SSL_CTX_new(TLS_server_method()), &SSL_CTX_free);
+  set_common(context.get());
+  SSL_CTX_set_cipher_list(context.get(), intermediate_ciphers);
+  if (settings.profile == config::TlsProfile::modern) {
+    SSL_CTX_set_min_proto_version(context.get(), TLS1_3_VERSION);
+  }
+  if (!use_certificate(context.get(), *loaded, files, problems)) return false;
+  // Sessions live in the clients' tickets; a cache here would only cost memory and a lock.
+  SSL_CTX_set_session_cache_mode(context.get(), SSL_SESS_CACHE_OFF);
+  const auto* id = reinterpret_cast<const unsigned char*>(settings.name.data());
+  SSL_CTX_set_session_id_context(
+      context.get(), id,
+      static_cast<unsigned>(std::min<std::size_t>(settings.name.size(), SSL_MAX_SID_CTX_LENGTH)));
+  if (settings.session_tickets.enabled) {
+    tickets.serve(context.get());
+    SSL_CTX_set_num_tickets(context.get(), 2);
+  } else {
+    SSL_CTX_set_options(context.get(), SSL_OP_NO_TICKET);
+    SSL_CTX_set_num_tickets(context.get(), 0);
+  }
+  SSL_CTX_set_client_hello_cb(context.get(), &State::choose, this);
+  if (!protocols.empty()) {
+    SSL_CTX_set_alpn_select_cb(context.get(), &State::choose_protocol, this);
+  }
+  const auto enter = [&](Choice& choice) {
+    SSL_CTX*& place = loaded->is_ecdsa ? choice.ecdsa : choice.other;
+    if (place == nullptr) place = context.get();
+  };
+  for (const std::string& name : loaded->server_names) {
+    if (name.starts_with("*.")) {
+      enter(wildcards[name.substr(2)]);
+    } else {
+      enter(exact[name]);
+    }
+  }
+  if (contexts.empty()) enter(first);
+  // The default has a twin of the other kind when a later certificate has the same names.
+  if (!contexts.empty() && loaded->server_names == first_names) enter(first);
+  if (contexts.empty()) first_names = loaded->server_names;
+  expiries.push_back({loaded->display_name, loaded->not_after});
+  contexts.push_back(std::move(context));
+  return true;
+}
+
+TlsServer::State::Choice* TlsServer::State::find(const std::string& server_name) {
+  if (const auto found = exact.find(server_name); found != exact.end()) return &found->second;
+  const std::size_t dot = server_name.find('.');
+  if (dot == std::string::npos) return nullptr;
+  // A wildcard of a certificate stands for exactly one label: RFC 6125, 6.4.3.
+  const auto found = wildcards.find(server_name.substr(dot + 1));
+  return found == wildcards.end() ? nullptr : &found->second;
+}
+
+// Runs first in a handshake, before OpenSSL settles on anything.
+int TlsServer::State::choose(SSL* ssl, int* alert, void* self) {
+  auto* state = static_cast<State*>(self);
+  const std::string name = offered_server_name(ssl);
+  Choice* choice = name.empty() ? nullptr : state->find(name);
+  if (choice == nullptr) {
+    if (state->settings.unknown_server_name == config::UnknownServerName::reject) {
+      *alert = SSL_AD_UNRECOGNIZED_NAME;
+      ERR_raise_data(ERR_LIB_SSL, SSL_R_TLSV1_UNRECOGNIZED_NAME, "no certificate for this name");
+      return SSL_CLIENT_HELLO_ERROR;
+    }
+    choice = &state->first;
+  }
+  SSL_CTX* context = choice->pick(offers_ecdsa(ssl));
+  if (context != SSL_get_SSL_CTX(ssl)) SSL_set_SSL_CTX(ssl, context);
+  return SSL_CLIENT_HELLO_SUCCESS;
+}
+
+// The server's order decides. No common protocol ends the handshake: RFC 7301, 3.2.
+int TlsServer::State::choose_protocol(SSL*, const unsigned char** out, unsigned char* out_size,
+                                      const unsigned char* offered, unsigned offered_size,
+                                      void* self) {
+  const auto& ours = static_cast<State*>(self)->protocols;
+  unsigned char* chosen = nullptr;
+  const int result = SSL_select_next_proto(&chosen, out_size, ours.data(),
+                                           static_cast<unsigned>(ours.size()), offered, offered_size);
+  if (result != OPENSSL_NPN_NEGOTIATED) return SSL_TLSEXT_ERR_ALERT_FATAL;
+  *out = chosen;
+  return SSL_TLSEXT_ERR_OK;
+}
+
+TlsServer::TlsServer(std::unique_ptr<State> state) : state_(std::move(state)) {}
+TlsServer::~TlsServer() = default;
+
+std::unique_ptr<TlsServer> TlsServer::make(const config::TlsSettings& settings,
+                                           std::vector<config::Problem>& problems) {
+  auto state = std::make_unique<State>(settings);
+  state->protocols = alpn_wire(settings.alpn);
+  bool good = true;
+  for (const config::Certificate& certificate : settings.certificates) {
+    good = state->add(certificate, problems) && good;
+  }
+  if (!good) return nullptr;
+  return std::unique_ptr<TlsServer>(new TlsServer(std::move(state)));
+}
+
+ssl_st* TlsServer::accept() const {
+  SSL* ssl = SSL_new(state_->contexts.front().get());
+  if (ssl != nullptr) SSL_set_accept_state(ssl);
+  return ssl;
+}
+
+std::vector<CertificateExpiry> TlsServer::expiries() const { return state_->expiries; }
+
+class TlsClient::State {
+ public:
+  explicit State(const config::UpstreamTls& from) : settings(from) {}
+
+  static int keep_session(SSL* ssl, SSL_SESSION* session);
+
+  struct Target {
+    State* state;
+    std::size_t endpoint;
+  };
+
+  config::UpstreamTls settings;
+  ContextPointer context{nullptr, &SSL_CTX_free};
+  std::vector<unsigned char> protocols;
+  std::mutex mutex;
+  // The newest session of each endpoint.
+  std::unordered_map<std::size_t, std::unique_ptr<SSL_SESSION, decltype(&SSL_SESSION_free)>>
+      sessions;
+};
+
+namespace {
+
+int client_state_index() {
+  static const int index = SSL_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
+  return index;
+}
+
+int client_endpoint_index() {
+  static const int index = SSL_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
+  return index;
+}
+
+}  // namespace
+
+int TlsClient::State::keep_session(SSL* ssl, SSL_SESSION* session) {
+  auto* state = static_cast<State*>(SSL_get_ex_data(ssl, client_state_index()));
+  const auto endpoint = reinterpret_cast<std::uintptr_t>(SSL_get_ex_data(ssl, client_endpoint_index()));
+  const std::scoped_lock lock(state->mutex);
+  state->sessions.insert_or_assign(
+      endpoint, std::unique_ptr<SSL_SESSION, decltype(&SSL_SESSION_free)>(session, &SSL_SESSION_free));
+  return 1;
+}
+
+TlsClient::TlsClient(std::unique_ptr<State> state) : state_(std::move(state)) {}
+TlsClient::~TlsClient() = default;
+
+std::unique_ptr<TlsClient> TlsClient::make(const config::UpstreamTls& settings,
+                                           std::vector<config::Problem>& problems) {
+  auto state = std::make_unique<State>(settings);
+  state->context.reset(SSL_CTX_new(TLS_client_method()));
+  SSL_CTX* context = state->context.get();
+  set_common(context);
+  SSL_CTX_set_verify(context, settings.verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, nullptr);
+  if (settings.ca == "system") {
+    SSL_CTX_set_default_verify_paths(context);
+  } else if (SSL_CTX_load_verify_file(context, settings.ca.c_str()) != 1) {
+    problems.push_back(tls_problem(settings.ca_place, "cannot use `" + settings.ca +
+                                                          "` as certificate authorities: " +
+                                                          last_openssl_error()));
+    return nullptr;
+  }
+  if (settings.certificate) {
+    const auto loaded = load_certificate(*settings.certificate, problems);
+    if (!loaded || !use_certificate(context, *loaded, *settings.certificate, problems)) {
+      return nullptr;
+    }
+  }
+  SSL_CTX_set_session_cache_mode(context,
+                                 SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL_STORE);
+  SSL_CTX_sess_set_new_cb(context, &State::keep_session);
+  state->protocols = alpn_wire(settings.alpn);
+  if (!state->protocols.empty()) {
+    SSL_CTX_set_alpn_protos(context, state->protocols.data(),
+                            static_cast<unsigned>(state->protocols.size()));
+  }
+  return std::unique_ptr<TlsClient>(new TlsClient(std::move(state)));
+}
+
+ssl_st* TlsClient::connect(const config::Address& address, std::size_t endpoint) const {
+  SSL* ssl = SSL_new(state_->context.get());
+  if (ssl == nullptr) return nullptr;
+  SSL_set_connect_state(ssl);
+  SSL_set_ex_data(ssl, client_state_index(), state_.get());
+  SSL_set_ex_data(ssl, client_endpoint_index(), reinterpret_cast<void*>(endpoint));
+  const std::string& named = state_->settings.server_name;
+  if (!named.empty()) {
+    SSL_set_tlsext_host_name(ssl, named.c_str());
+    if (state_->settings.verify) SSL_set1_host(ssl, named.c_str());
+  } else if (state_->settings.verify && address.kind != config::Address::Kind::unix_socket) {
+    // An address is verified against the certificate's IP addresses, and is never an SNI.
+    X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), address.host.c_str());
+  }
+  const std::scoped_lock lock(state_->mutex);
+  const auto session = state_->sessions.find(endpoint);
+  if (session != state_->sessions.end()) {
+    SSL_set_session(ssl, session->second.get());
+    // A ticket is used once: RFC 8446, C.4.
+    state_->sessions.erase(session);
+  }
+  return ssl;
+}
+
+}  // namespace weir::proxy

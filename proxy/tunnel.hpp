@@ -1,0 +1,90 @@
+#pragma once
+// Carries bytes between two streams, both ways at once, until both have ended or one has failed.
+// Driven by readiness: an idle tunnel holds no buffer. What is read goes out in the same turn; what
+// the other side does not take is kept by that stream, and reading stops until it is gone, so a
+// slow reader holds at most one read's worth of bytes. An end travels on as a half-close while the
+// other direction goes on. A busy tunnel yields after its share of a turn.
+//
+// It knows no deadlines and no metrics: its owner is told of every byte and of the end. Confined to
+// one worker.
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "proxy/event_loop.hpp"
+#include "proxy/stream.hpp"
+
+namespace weir::proxy {
+
+enum class Flow : std::uint8_t { to_server, to_client };
+
+// How a tunnel ended.
+enum class TunnelEnd : std::uint8_t {
+  client_closed,  // in order, the client's end came first
+  server_closed,
+  client_reset,
+  server_reset,
+  client_failed,  // broken TLS records
+  server_failed,
+};
+
+class TunnelOwner {
+ public:
+  virtual void bytes_moved(Flow flow, std::size_t size) = 0;
+  virtual void half_closed(Flow flow) = 0;
+  // The last call; the tunnel does nothing after it. The streams are still open.
+  virtual void tunnel_ended(TunnelEnd end) = 0;
+
+ protected:
+  ~TunnelOwner() = default;
+};
+
+class Tunnel final : public StreamOwner, private Unfinished {
+ public:
+  Tunnel(Stream& client, Stream& server, TunnelOwner& owner);
+
+  // Takes what is already there, then waits for more. May end at once.
+  void start();
+  // Does nothing from now on, without a call to the owner.
+  void stop() { over_ = true; }
+
+  std::uint64_t bytes(Flow flow) const { return directions_[index(flow)].bytes; }
+  bool ended(Flow flow) const { return directions_[index(flow)].ended; }
+  bool started() const { return started_; }
+
+ private:
+  struct Direction {
+    Stream& from;
+    Stream& to;
+    Flow flow;
+    bool ended = false;      // `from` has ended
+    bool passed_on = false;  // and `to` has been told
+    std::uint32_t chunk = smallest_chunk;
+    std::uint64_t bytes = 0;
+  };
+  // Reads start small and grow while a stream is busy: short exchanges stay in the first cache
+  // level, bulk takes few system calls.
+  static constexpr std::uint32_t smallest_chunk = 16 * 1024;
+  static constexpr std::uint32_t largest_chunk = EventLoop::scratch_size;
+  // A direction's share of one turn: some 0.3 ms of TLS at 3 GB/s.
+  static constexpr std::size_t share_bytes = 1024 * 1024;
+
+  static std::size_t index(Flow flow) { return static_cast<std::size_t>(flow); }
+
+  void stream_ready(Stream& stream) override;
+  void go_on() override;
+  void pump_both();
+  bool pump(Direction& direction);
+  bool pass_end_on(Direction& direction);
+  void finish(TunnelEnd end);
+  void broken(const Stream& stream);
+
+  TunnelOwner& owner_;
+  std::array<Direction, 2> directions_;
+  Flow first_end_ = Flow::to_server;
+  bool over_ = false;
+  bool started_ = false;
+};
+
+}  // namespace weir::proxy
