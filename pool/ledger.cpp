@@ -64,6 +64,16 @@ Ledger::Ledger(const config::Upstream& upstream, std::size_t worker_count)
   balancer_ = Balancer::make(upstream.balance, std::move(weights));
 }
 
+Ledger::~Ledger() {
+  while (!queue_.empty()) {
+    const std::shared_ptr<Waiter> last = queue_.front().self;
+    dequeue(*last);
+  }
+  for (Seat& seat : seats_) {
+    for (ConnectionList& list : seat.idle) list.clear();
+  }
+}
+
 Ledger::Asked Ledger::acquire(WorkerIndex worker, std::vector<EndpointIndex> tried, TimePoint now,
                               Actions& actions) {
   auto waiter = std::make_shared<Waiter>();
@@ -317,7 +327,7 @@ std::optional<EndpointIndex> Ledger::pick(const Waiter& waiter) {
 }
 
 // Gives a waiter of the queue an idle connection or starts one for it.
-bool Ledger::serve(const std::shared_ptr<Waiter>& waiter, TimePoint now, Actions& actions) {
+bool Ledger::serve(std::shared_ptr<Waiter> waiter, TimePoint now, Actions& actions) {
   const auto endpoint = pick(*waiter);
   if (!endpoint) return false;
   if (Connection* connection = take_idle(*endpoint, waiter->worker)) {
@@ -381,7 +391,7 @@ void Ledger::dequeue(Waiter& waiter) {
   waiter.self.reset();
 }
 
-void Ledger::fail(const std::shared_ptr<Waiter>& waiter, Failure failure, Actions& actions) {
+void Ledger::fail(std::shared_ptr<Waiter> waiter, Failure failure, Actions& actions) {
   dequeue(*waiter);
   waiter->state = Waiter::State::failed;
   waiter->failure = failure;

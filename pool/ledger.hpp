@@ -85,6 +85,9 @@ struct EndpointCounts {
 class Ledger {
  public:
   Ledger(const config::Upstream& upstream, std::size_t worker_count);
+  Ledger(const Ledger&) = delete;
+  Ledger& operator=(const Ledger&) = delete;
+  ~Ledger();
 
   // Asks for a connection. An idle one of the asking worker is returned at once, leased; a waiter
   // may already have failed (no healthy endpoint, pool full); else it is in the queue, or an idle
@@ -159,13 +162,13 @@ class Ledger {
   bool may_open(const Seat& seat) const;
   std::optional<std::uint32_t> tier_for(const Waiter& waiter) const;
   std::optional<EndpointIndex> pick(const Waiter& waiter);
-  bool serve(const std::shared_ptr<Waiter>& waiter, TimePoint now, Actions& actions);
+  bool serve(std::shared_ptr<Waiter> waiter, TimePoint now, Actions& actions);
   void serve_queue(TimePoint now, Actions& actions);
   Connection* take_idle(EndpointIndex endpoint, WorkerIndex preferred);
   void remove_idle(Connection& connection);
   void enqueue(const std::shared_ptr<Waiter>& waiter, bool first);
   void dequeue(Waiter& waiter);
-  void fail(const std::shared_ptr<Waiter>& waiter, Failure failure, Actions& actions);
+  void fail(std::shared_ptr<Waiter> waiter, Failure failure, Actions& actions);
   void fail_hopeless(Actions& actions);
   void start(EndpointIndex endpoint, WorkerIndex worker, std::shared_ptr<Waiter> waiter,
              TimePoint now, Actions& actions);

@@ -1,0 +1,155 @@
+#include "proxy/programs.hpp"
+
+#include <fmt/format.h>
+#include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <string>
+
+#include "config/diagnostic.hpp"
+#include "config/reader.hpp"
+#include "proxy/demo.hpp"
+#include "proxy/server.hpp"
+#include "proxy/version.hpp"
+
+namespace weir::proxy {
+namespace {
+
+constexpr int good = 0;
+constexpr int failed = 1;
+constexpr int wrong = 2;
+
+bool colour_wanted() { return ::isatty(STDERR_FILENO) == 1 && std::getenv("NO_COLOR") == nullptr; }
+
+// Configuration and the certificates that it names. Reports on stderr; null when it cannot run.
+struct Loaded {
+  std::unique_ptr<config::Config> config;
+  TlsStore tls;
+};
+
+std::unique_ptr<Loaded> load(const std::string& path) {
+  config::LoadResult read = config::load_file(path);
+  auto loaded = std::make_unique<Loaded>();
+  if (read.config) {
+    loaded->config = std::make_unique<config::Config>(std::move(*read.config));
+    std::vector<config::Problem> problems;
+    loaded->tls = TlsStore::make(*loaded->config, problems);
+    config::add_source_lines(problems, path);
+    read.problems.insert(read.problems.end(), problems.begin(), problems.end());
+    if (!problems.empty()) loaded->config.reset();
+  }
+  std::fputs(config::render(read.problems, colour_wanted()).c_str(), stderr);
+  return loaded->config ? std::move(loaded) : nullptr;
+}
+
+void start_log(const config::Log& log) {
+  spdlog::set_default_logger(spdlog::stderr_color_mt("weir"));
+  if (std::getenv("NO_COLOR") != nullptr) {
+    auto* sink = static_cast<spdlog::sinks::stderr_color_sink_mt*>(
+        spdlog::default_logger()->sinks().front().get());
+    sink->set_color_mode(spdlog::color_mode::never);
+  }
+  static constexpr std::array levels{spdlog::level::trace, spdlog::level::debug,
+                                     spdlog::level::info, spdlog::level::warn,
+                                     spdlog::level::err};
+  spdlog::set_level(levels[static_cast<std::size_t>(log.level)]);
+  if (log.format == config::LogFormat::json) {
+    spdlog::set_formatter(make_json_formatter());
+  } else {
+    spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %^%l%$ %v");
+  }
+}
+
+int run(const std::string& path) {
+  const std::unique_ptr<Loaded> loaded = load(path);
+  if (loaded == nullptr) return wrong;
+  start_log(loaded->config->log);
+  Server server(*loaded->config, std::move(loaded->tls));
+  return server.run();
+}
+
+int check(const std::string& path) {
+  const std::unique_ptr<Loaded> loaded = load(path);
+  if (loaded == nullptr) return wrong;
+  fmt::print("{}: good ({} listener{}, {} upstream{})\n", path, loaded->config->listeners.size(),
+             loaded->config->listeners.size() == 1 ? "" : "s", loaded->config->upstreams.size(),
+             loaded->config->upstreams.size() == 1 ? "" : "s");
+  return good;
+}
+
+config::Address loopback(std::uint16_t port) {
+  return {config::Address::Kind::ipv4, "127.0.0.1", port};
+}
+
+config::Config demo_config(const CommandLine& command, const DemoEndpoint& one,
+                           const DemoEndpoint& two) {
+  config::Config config;
+  config.admin.bind = loopback(command.demo_admin_port);
+  DemoCertificate made = make_demo_certificate();
+  config::TlsSettings& tls = config.tls["demo"];
+  tls.name = "demo";
+  config::Certificate& certificate = tls.certificates.emplace_back();
+  certificate.cert = "demo certificate";
+  certificate.key = "demo key";
+  certificate.cert_pem = std::move(made.cert_pem);
+  certificate.key_pem = std::move(made.key_pem);
+  for (const bool encrypted : {true, false}) {
+    config::Listener& listener = config.listeners.emplace_back();
+    listener.name = encrypted ? "secure" : "plain";
+    listener.bind = {loopback(encrypted ? command.demo_tls_port : command.demo_plain_port)};
+    listener.bind_places.resize(1);
+    listener.tls = encrypted ? "demo" : "";
+    listener.upstream = "demo";
+  }
+  config::Upstream& upstream = config.upstreams.emplace_back();
+  upstream.name = "demo";
+  upstream.pool.min_idle = 2;
+  upstream.health_check.emplace();
+  for (const DemoEndpoint* endpoint : {&one, &two}) {
+    upstream.endpoints.emplace_back().address = loopback(endpoint->port());
+  }
+  return config;
+}
+
+int demo(const CommandLine& command) {
+  start_log({.level = config::LogLevel::warn});
+  DemoEndpoint one("endpoint one");
+  DemoEndpoint two("endpoint two");
+  const config::Config config = demo_config(command, one, two);
+  std::vector<config::Problem> problems;
+  TlsStore tls = TlsStore::make(config, problems);
+  if (!problems.empty()) {
+    std::fputs(config::render(problems, colour_wanted()).c_str(), stderr);
+    return failed;
+  }
+  Server server(config, std::move(tls));
+  fmt::print("{}", demo_greeting(server.addresses(0).front().port, server.addresses(1).front().port,
+                                 server.admin_address().port));
+  std::fflush(stdout);
+  return server.run();
+}
+
+}  // namespace
+
+int run_program(const CommandLine& command) {
+  switch (command.command) {
+    case CommandLine::Command::run:
+      return run(command.config_path);
+    case CommandLine::Command::check:
+      return check(command.config_path);
+    case CommandLine::Command::demo:
+      return demo(command);
+    case CommandLine::Command::version:
+      fmt::print("weir {} ({}), {}, {}, {}\n", version(), revision(), compiler(), openssl(), boost());
+      return good;
+    case CommandLine::Command::help:
+      break;
+  }
+  return good;
+}
+
+}  // namespace weir::proxy
