@@ -44,8 +44,8 @@ struct Address {
 };
 
 struct Limits {
-  std::uint32_t connections = 0;    // open client connections in the process; 0 = by RLIMIT_NOFILE
-  std::uint32_t handshakes = 512;   // TLS handshakes in progress at once
+  std::uint32_t connections = 0;   // open client connections in the process; 0 = by RLIMIT_NOFILE
+  std::uint32_t handshakes = 512;  // TLS handshakes in progress at once
 };
 
 struct Drain {
@@ -62,7 +62,8 @@ struct Log {
 };
 
 struct AccessLog {
-  std::string path = "stdout";  // "off", "stdout", "stderr" or a file (already absolute or relative to the file)
+  // "off", "stdout", "stderr" or a file, already resolved against the file that names it.
+  std::string path = "stdout";
   LogFormat format = LogFormat::json;
 };
 
@@ -75,6 +76,9 @@ struct Admin {
 struct Certificate {
   std::string cert;
   std::string key;
+  // The files' text where there are no files: the demo. Never read from YAML.
+  std::optional<std::string> cert_pem;
+  std::optional<std::string> key_pem;
   Place cert_place;
   Place key_place;
 };
@@ -117,6 +121,7 @@ struct Route {
   std::string name;  // "" when not named
   RouteMatch match;
   std::string upstream;
+  Place upstream_place;
   Place place;
 };
 
@@ -132,7 +137,9 @@ struct Listener {
   ListenerLimits limits;
   ListenerTimeouts timeouts;
   std::vector<Route> routes;
-  std::string upstream;            // where no route matches; empty = none
+  std::string upstream;  // where no route matches; empty = none
+  Place tls_place;
+  Place upstream_place;
   Place place;
 };
 

@@ -1,17 +1,21 @@
 #include "proxy/programs.hpp"
 
 #include <fmt/format.h>
+#include <spdlog/formatter.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
+#include <array>
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
 #include <memory>
 #include <string>
 
 #include "config/diagnostic.hpp"
 #include "config/reader.hpp"
+#include "proxy/access_log_format.hpp"
 #include "proxy/demo.hpp"
 #include "proxy/server.hpp"
 #include "proxy/version.hpp"
@@ -24,6 +28,15 @@ constexpr int failed = 1;
 constexpr int wrong = 2;
 
 bool colour_wanted() { return ::isatty(STDERR_FILENO) == 1 && std::getenv("NO_COLOR") == nullptr; }
+
+// Problems of certificates are found after the reader has gone: the lines are read again.
+void add_source_lines(std::vector<config::Problem>& problems, const std::string& path) {
+  for (config::Problem& problem : problems) {
+    std::ifstream file(path);
+    for (int line = 0; line < problem.place.line && std::getline(file, problem.source_line); ++line) {
+    }
+  }
+}
 
 // Configuration and the certificates that it names. Reports on stderr; null when it cannot run.
 struct Loaded {
@@ -38,13 +51,30 @@ std::unique_ptr<Loaded> load(const std::string& path) {
     loaded->config = std::make_unique<config::Config>(std::move(*read.config));
     std::vector<config::Problem> problems;
     loaded->tls = TlsStore::make(*loaded->config, problems);
-    config::add_source_lines(problems, path);
+    add_source_lines(problems, path);
     read.problems.insert(read.problems.end(), problems.begin(), problems.end());
     if (!problems.empty()) loaded->config.reset();
   }
   std::fputs(config::render(read.problems, colour_wanted()).c_str(), stderr);
   return loaded->config ? std::move(loaded) : nullptr;
 }
+
+// One JSON object a line.
+class JsonFormatter final : public spdlog::formatter {
+ public:
+  void format(const spdlog::details::log_msg& message, spdlog::memory_buf_t& to) override {
+    std::string line = R"({"time":")" + timestamp(message.time) + R"(","level":)";
+    const auto level = spdlog::level::to_string_view(message.level);
+    append_json_text(line, {level.data(), level.size()});
+    line += R"(,"message":)";
+    append_json_text(line, {message.payload.data(), message.payload.size()});
+    line += "}\n";
+    to.append(line.data(), line.data() + line.size());
+  }
+  std::unique_ptr<spdlog::formatter> clone() const override {
+    return std::make_unique<JsonFormatter>();
+  }
+};
 
 void start_log(const config::Log& log) {
   spdlog::set_default_logger(spdlog::stderr_color_mt("weir"));
@@ -58,7 +88,7 @@ void start_log(const config::Log& log) {
                                      spdlog::level::err};
   spdlog::set_level(levels[static_cast<std::size_t>(log.level)]);
   if (log.format == config::LogFormat::json) {
-    spdlog::set_formatter(make_json_formatter());
+    spdlog::set_formatter(std::make_unique<JsonFormatter>());
   } else {
     spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %^%l%$ %v");
   }

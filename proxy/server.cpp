@@ -59,7 +59,7 @@ Server::Server(const config::Config& config, TlsStore tls)
   access_log_ = std::make_unique<AccessLog>(config.access_log, shared_.worker_count);
   build_workers();
   open_listeners();
-  if (config.admin.bind) admin_ = std::make_unique<Admin>(*config.admin.bind, *this);
+  if (config.admin.bind) admin_ = std::make_unique<Admin>(*config.admin.bind, static_cast<AdminSource&>(*this));
 }
 
 Server::~Server() {
@@ -74,7 +74,8 @@ config::Address Server::admin_address() const {
 void Server::build_workers() {
   for (std::size_t i = 0; i < config_.upstreams.size(); ++i) {
     upstreams_.push_back(
-        std::make_unique<pool::Upstream>(config_.upstreams[i], i, shared_.worker_count, *this));
+        std::make_unique<pool::Upstream>(config_.upstreams[i], i, shared_.worker_count,
+                                         static_cast<pool::Workers&>(*this)));
   }
   for (const config::Listener& listener : config_.listeners) {
     routes_.push_back(std::make_unique<RouteTable>(listener, config_.upstreams));
@@ -82,7 +83,7 @@ void Server::build_workers() {
   }
   bound_.resize(config_.listeners.size());
   for (pool::WorkerIndex w = 0; w < shared_.worker_count; ++w) {
-    auto worker = std::make_unique<Worker>(w, shared_, *this, *access_log_);
+    auto worker = std::make_unique<Worker>(w, shared_, static_cast<WorkerHost&>(*this), *access_log_);
     for (const auto& upstream : upstreams_) {
       worker->add_upstream(*upstream, tls_.clients[upstream->index()].get());
     }

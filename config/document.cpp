@@ -1,0 +1,111 @@
+#include "config/document.hpp"
+
+#include <fmt/format.h>
+#include <yaml-cpp/exceptions.h>
+#include <yaml-cpp/parser.h>
+
+#include <algorithm>
+#include <sstream>
+
+#include "config/document_builder.hpp"
+#include "config/text_check.hpp"
+
+namespace weir::config {
+namespace {
+
+struct PlainWords {
+  std::string_view parser_says;
+  std::string_view message;
+  std::string_view hint;
+};
+
+constexpr PlainWords plain_words[] = {
+    {"illegal map value", "this `:` is not expected here",
+     "is the line indented as its neighbours are? text with `: ` in it needs quotes"},
+    {"illegal map key", "a key is not expected here",
+     "is the line indented as its neighbours are?"},
+    {"illegal block entry", "this `-` is not expected here",
+     "is the line indented as its neighbours are?"},
+    {"end of map not found", "the indentation of this line fits no key above it",
+     "keys of one map start in the same column"},
+    {"end of sequence not found", "the indentation of this line fits no list above it",
+     "the `-` of one list start in the same column"},
+    {"end of map flow not found", "a `{` is not closed here: `,` or `}` is expected",
+     "text with `{`, `}`, `[`, `]` or `,` in it needs quotes"},
+    {"end of sequence flow not found", "a `[` is not closed here: `,` or `]` is expected",
+     "text with `{`, `}`, `[`, `]` or `,` in it needs quotes"},
+    {"illegal flow end", "this bracket closes nothing",
+     "text with `{`, `}`, `[` or `]` in it needs quotes"},
+    {"unknown token", "a value cannot start with this character", "write the value in quotes"},
+    {"the referenced anchor is not defined", "this alias refers to no anchor above it",
+     "text that starts with `*` needs quotes: \"*.example.com\""},
+    {"alias not found after *", "`*` starts an alias, and no name follows it",
+     "text that starts with `*` needs quotes: \"*.example.com\""},
+    {"illegal character found while scanning alias", "`*` starts an alias, and this is no name",
+     "text that starts with `*` needs quotes: \"*.example.com\""},
+    {"anchor not found after &", "`&` starts an anchor, and no name follows it",
+     "text that starts with `&` needs quotes"},
+    {"illegal EOF in scalar", "the file ends inside a quoted text", "close the quote"},
+    {"illegal document indicator in scalar", "a document ends inside a quoted text",
+     "close the quote"},
+    {"bad file", "values are nested too deeply", ""},
+};
+
+void report_syntax(const YAML::Exception& exception, const Source& source, Report& report) {
+  const Mark mark =
+      exception.mark.is_null() ? Mark{} : Mark{exception.mark.line + 1, exception.mark.column + 1};
+  if (const auto tab = tab_before(source, mark)) {
+    report.error(*tab, "a tab is used as indentation", "indent with spaces");
+    return;
+  }
+  for (const PlainWords& words : plain_words) {
+    if (exception.msg.starts_with(words.parser_says)) {
+      report.error(mark, std::string(words.message), std::string(words.hint));
+      return;
+    }
+  }
+  report.error(mark, fmt::format("this is not valid YAML: {}", exception.msg));
+}
+
+}  // namespace
+
+const Entry* Node::find(std::string_view key) const {
+  const auto found = std::ranges::find(entries, key, &Entry::key);
+  return found == entries.end() ? nullptr : &*found;
+}
+
+const Entry* Node::find(std::initializer_list<std::string_view> path) const {
+  const Node* node = this;
+  const Entry* entry = nullptr;
+  for (const std::string_view key : path) {
+    entry = node->find(key);
+    if (entry == nullptr) return nullptr;
+    node = &entry->value;
+  }
+  return entry;
+}
+
+bool has_fault(const Node& node) {
+  return node.is_faulty || std::ranges::any_of(node.items, has_fault) ||
+         std::ranges::any_of(node.entries,
+                             [](const Entry& entry) { return has_fault(entry.value); });
+}
+
+std::optional<Node> read_document(const Source& source, Report& report) {
+  if (!check_text(source, largest_file, report)) return std::nullopt;
+  DocumentBuilder builder(source, report);
+  try {
+    std::istringstream stream(source.text());
+    YAML::Parser parser(stream);
+    // The second call is for the second document, which the builder refuses.
+    if (parser.HandleNextDocument(builder)) parser.HandleNextDocument(builder);
+  } catch (const DocumentBuilder::Stop&) {
+    return std::nullopt;
+  } catch (const YAML::Exception& exception) {
+    report_syntax(exception, source, report);
+    return std::nullopt;
+  }
+  return builder.take_root();
+}
+
+}  // namespace weir::config

@@ -1,0 +1,89 @@
+#include "proxy/command_line.hpp"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <string_view>
+#include <vector>
+
+#include "config/diagnostic.hpp"
+
+namespace weir::proxy {
+namespace {
+
+constexpr int wrong = 2;
+
+// Commands of the language that do not work yet: refused by name.
+constexpr std::array<std::string_view, 10> later{"show-config", "plan",        "explain", "schema",
+                                                 "reload",      "drain",       "status",  "top",
+                                                 "connections", "kill"};
+
+// CLI11 reports an unknown command as an extra argument; a near one is worth naming.
+Answer unknown(const std::string& word) {
+  for (const std::string_view name : later) {
+    if (word == name) return {"weir " + word + ": not supported yet\n", wrong};
+  }
+  const std::vector<std::string_view> commands{"run", "check", "demo", "version", "help"};
+  const std::string near = config::did_you_mean(word, commands);
+  return {"weir: unknown command `" + word + "`" + (near.empty() ? "" : ", " + near) +
+              "\nRun `weir help` for the commands.\n",
+          wrong};
+}
+
+bool is_command(const CLI::App& app, const std::string& word) {
+  const auto commands = app.get_subcommands([](const CLI::App*) { return true; });
+  return std::ranges::any_of(commands, [&](const CLI::App* c) { return c->get_name() == word; });
+}
+
+}  // namespace
+
+std::expected<CommandLine, Answer> parse_command_line(int argc, const char* const* argv) {
+  CommandLine line;
+  CLI::App app("Weir: a TCP connection pool and reverse proxy", "weir");
+  app.set_help_flag("-h,--help", "print this help");
+  bool version_flag = false;
+  app.add_flag("-V,--version", version_flag, "print the version");
+  auto* run = app.add_subcommand("run", "serve by a configuration");
+  auto* check = app.add_subcommand("check", "say whether a configuration is good");
+  bool probe = false;
+  check->add_flag("--probe", probe, "also dial the endpoints (not supported yet)");
+  for (CLI::App* command : {run, check}) {
+    command->add_option("-c,--config", line.config_path, "the configuration")->capture_default_str();
+  }
+  auto* demo = app.add_subcommand("demo", "serve a built-in example, without any file");
+  demo->add_option("--tls-port", line.demo_tls_port, "port with TLS")->capture_default_str();
+  demo->add_option("--plain-port", line.demo_plain_port, "port without")->capture_default_str();
+  demo->add_option("--admin-port", line.demo_admin_port, "admin port")->capture_default_str();
+  auto* version = app.add_subcommand("version", "print the version");
+  auto* help = app.add_subcommand("help", "print this help");
+  app.require_subcommand(0, 1);
+
+  if (argc > 1 && argv[1][0] != '-' && !is_command(app, argv[1])) {
+    return std::unexpected(unknown(argv[1]));
+  }
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp&) {
+    return std::unexpected(Answer{app.help(), 0});
+  } catch (const CLI::ParseError& error) {
+    return std::unexpected(Answer{std::string("weir: ") + error.what() +
+                                      "\nRun `weir help` for the commands.\n", wrong});
+  }
+  if (probe) return std::unexpected(Answer{"weir check --probe: not supported yet\n", wrong});
+  if (run->parsed()) line.command = CommandLine::Command::run;
+  if (check->parsed()) line.command = CommandLine::Command::check;
+  if (demo->parsed()) line.command = CommandLine::Command::demo;
+  if (version->parsed() || version_flag) line.command = CommandLine::Command::version;
+  if (help->parsed() || line.command == CommandLine::Command::help) {
+    return std::unexpected(Answer{app.help(), 0});
+  }
+  return line;
+}
+
+int answer(const Answer& answer) {
+  std::fputs(answer.text.c_str(), answer.status == 0 ? stdout : stderr);
+  return answer.status;
+}
+
+}  // namespace weir::proxy

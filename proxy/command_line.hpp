@@ -1,0 +1,30 @@
+#pragma once
+// What the operator typed: a command with its options, or an answer to print. Pure.
+
+#include <cstdint>
+#include <expected>
+#include <string>
+
+namespace weir::proxy {
+
+struct CommandLine {
+  enum class Command { run, check, demo, version, help };
+  Command command = Command::help;
+  std::string config_path = "/etc/weir/weir.yaml";
+  std::uint16_t demo_tls_port = 8443;
+  std::uint16_t demo_plain_port = 8080;
+  std::uint16_t demo_admin_port = 9180;
+};
+
+// A text to print instead of running, and the exit status: 0 for help, 2 for a mistake.
+struct Answer {
+  std::string text;
+  int status = 0;
+};
+
+std::expected<CommandLine, Answer> parse_command_line(int argc, const char* const* argv);
+
+// Prints it (mistakes go to stderr) and returns its status.
+int answer(const Answer& answer);
+
+}  // namespace weir::proxy

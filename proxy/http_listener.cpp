@@ -1,0 +1,156 @@
+#include "proxy/http_listener.hpp"
+
+#include <unistd.h>
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/basic_waitable_timer.hpp>
+#include <boost/asio/deferred.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/http/parser.hpp>
+#include <boost/beast/http/read.hpp>
+#include <boost/beast/http/write.hpp>
+#include <stdexcept>
+#include <tuple>
+
+#include "proxy/sockets.hpp"
+
+namespace weir::proxy {
+namespace {
+
+namespace beast = boost::beast;
+namespace http = beast::http;
+using namespace std::chrono_literals;
+
+constexpr std::uint32_t most_header_bytes = 8 * 1024;
+constexpr std::uint64_t most_body_bytes = 4 * 1024;
+constexpr std::uint64_t most_clients = 64;
+constexpr auto patience = 10s;         // for a whole request, and for a whole answer
+constexpr auto accept_pause = 100ms;   // when there is no descriptor
+
+constexpr auto as_result = asio::as_tuple(asio::deferred);
+
+using Timer = asio::basic_waitable_timer<std::chrono::steady_clock,
+                                         asio::wait_traits<std::chrono::steady_clock>,
+                                         asio::io_context::executor_type>;
+
+int listening_socket(const std::string& name, const config::Address& address) {
+  const auto descriptor = listen_on(address, false);
+  if (!descriptor) throw std::runtime_error(name + ": " + descriptor.error());
+  return *descriptor;
+}
+
+HttpResponse refusal(http::status status, std::string text) {
+  HttpResponse response{status, 11};
+  response.set(http::field::content_type, "text/plain; charset=utf-8");
+  response.body() = std::move(text);
+  return response;
+}
+
+}  // namespace
+
+// Closes the socket when its time is up.
+class HttpListener::Guard {
+ public:
+  explicit Guard(Socket& socket) : socket_(socket), timer_(socket.get_executor()) {}
+
+  void restart() {
+    timer_.expires_after(patience);
+    timer_.async_wait([&socket = socket_](const boost::system::error_code& error) {
+      boost::system::error_code ignored;
+      if (!error) socket.close(ignored);
+    });
+  }
+
+ private:
+  Socket& socket_;
+  Timer timer_;
+};
+
+HttpListener::HttpListener(const std::string& name, const config::Address& bind, Answer answer)
+    : answer_(std::move(answer)), acceptor_(io_), tasks_(io_) {
+  const int descriptor = listening_socket(name, bind);
+  address_ = bound_address(descriptor, bind);
+  acceptor_.assign(Protocol(KernelAddress(bind).family(), 0), descriptor);
+}
+
+HttpListener::~HttpListener() {
+  stop();
+  if (address_.kind == config::Address::Kind::unix_socket) ::unlink(address_.host.c_str());
+}
+
+void HttpListener::start() {
+  tasks_.spawn("http accept", accept_clients());
+  thread_ = std::thread([this] { io_.run(); });
+}
+
+void HttpListener::stop() {
+  if (!thread_.joinable()) return;
+  io_.stop();
+  thread_.join();
+}
+
+Task<> HttpListener::accept_clients() {
+  Timer pause(io_.get_executor());
+  while (acceptor_.is_open()) {
+    Socket socket(io_);
+    auto [error] = co_await acceptor_.async_accept(socket, as_result);
+    if (error == asio::error::operation_aborted) co_return;
+    if (error) {
+      pause.expires_after(accept_pause);
+      co_await pause.async_wait(as_result);
+      continue;
+    }
+    // One for this loop itself.
+    if (tasks_.running() <= most_clients) tasks_.spawn("http client", serve(std::move(socket)));
+  }
+}
+
+Task<> HttpListener::serve(Socket socket) {
+  beast::flat_buffer buffer{most_header_bytes + most_body_bytes};
+  Guard guard(socket);
+  for (;;) {
+    guard.restart();
+    http::request_parser<http::string_body> parser;
+    parser.header_limit(most_header_bytes);
+    parser.body_limit(most_body_bytes);
+    auto [read_error, read_size] = co_await http::async_read(socket, buffer, parser, as_result);
+    HttpResponse response;
+    bool keep = false;
+    if (!read_error) {
+      const HttpRequest& request = parser.get();
+      keep = request.keep_alive();
+      response = answer_(request);
+      response.version(request.version());
+    } else if (read_error == http::error::header_limit || read_error == http::error::buffer_overflow) {
+      response = refusal(http::status::request_header_fields_too_large, "header too large\n");
+    } else if (read_error == http::error::body_limit) {
+      response = refusal(http::status::payload_too_large, "body too large\n");
+    } else if (read_error.category() == beast::http::make_error_code(http::error::bad_method).category() &&
+               read_error != http::error::end_of_stream &&
+               read_error != http::error::partial_message) {
+      response = refusal(http::status::bad_request, "bad request\n");
+    } else {
+      co_return;
+    }
+    response.keep_alive(keep);
+    response.set(http::field::server, "weir");
+    const std::size_t body_size = response.body().size();
+    if (!read_error && parser.get().method() == http::verb::head) {
+      response.body().clear();
+      response.content_length(body_size);
+    } else {
+      response.prepare_payload();
+    }
+    guard.restart();
+    http::response_serializer<http::string_body> serializer(response);
+    auto [write_error, write_size] = co_await http::async_write(socket, serializer, as_result);
+    if (write_error || !keep) {
+      boost::system::error_code ignored;
+      socket.shutdown(asio::socket_base::shutdown_send, ignored);
+      co_return;
+    }
+  }
+}
+
+}  // namespace weir::proxy
