@@ -1,0 +1,101 @@
+"""Programs under the tests' control, and what /proc says about them."""
+
+import os
+import signal
+import subprocess
+
+from support.patience import seconds
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class Process:
+    """A program with its output in files of `directory`. Ends with the test at the latest."""
+
+    def __init__(self, arguments, directory, name, **options):
+        self.name = name
+        self.stdout = os.path.join(directory, f"{name}.stdout")
+        self.stderr = os.path.join(directory, f"{name}.stderr")
+        with open(self.stdout, "ab") as out, open(self.stderr, "ab") as err:
+            self.popen = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=out,
+                                          stderr=err, **options)
+
+    @property
+    def pid(self):
+        return self.popen.pid
+
+    def is_running(self):
+        return self.popen.poll() is None
+
+    def output(self):
+        return read_text(self.stdout)
+
+    def errors(self):
+        return read_text(self.stderr)
+
+    def signal(self, number):
+        self.popen.send_signal(number)
+
+    def wait(self, timeout):
+        """The exit status; raises in words when it does not come."""
+        try:
+            return self.popen.wait(seconds(timeout))
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"{self.name} still runs after {seconds(timeout):g} s") from None
+
+    def stop(self, timeout=10):
+        if self.is_running():
+            self.signal(signal.SIGTERM)
+        return self.wait(timeout)
+
+    def kill(self):
+        if self.is_running():
+            self.popen.kill()
+        self.popen.wait()
+
+
+def read_text(path):
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""
+
+
+def run(*arguments, timeout=30, **options):
+    """A finished program, its output as text; the caller looks at the status."""
+    options.setdefault("stdin", subprocess.DEVNULL if "input" not in options else None)
+    return subprocess.run([str(argument) for argument in arguments], capture_output=True,
+                          text=options.pop("text", True), timeout=seconds(timeout),
+                          **{key: value for key, value in options.items() if value is not None},
+                          check=False)
+
+
+def resident_kib(pid):
+    """Resident memory of this moment, files that are mapped left out."""
+    with open(f"/proc/{pid}/status", encoding="ascii") as file:
+        for line in file:
+            if line.startswith("RssAnon:"):
+                return int(line.split()[1])
+    raise AssertionError("no RssAnon in /proc")
+
+
+def cpu_seconds(pid):
+    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def descriptors(pid):
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def connecting(port):
+    """How many TCP connections of this machine to 127.0.0.1:port wait for their SYN-ACK."""
+    count = 0
+    with open("/proc/net/tcp", encoding="ascii") as file:
+        for line in file:
+            fields = line.split()
+            if fields[3] == "02" and fields[2].endswith(f":{port:04X}"):
+                count += 1
+    return count
