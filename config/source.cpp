@@ -25,8 +25,9 @@ Source::Source(std::string text, std::string file_name)
 
 std::string_view Source::line(int number) const {
   if (number < 1 || static_cast<std::size_t>(number) > line_starts_.size()) return {};
-  const std::size_t begin = line_starts_[static_cast<std::size_t>(number) - 1];
-  const std::size_t end = text_.find('\n', begin);
+  const auto next = static_cast<std::size_t>(number);
+  const std::size_t begin = line_starts_[next - 1];
+  const std::size_t end = next < line_starts_.size() ? line_starts_[next] - 1 : text_.size();
   std::string_view found = std::string_view(text_).substr(begin, end - begin);
   if (found.ends_with('\r')) found.remove_suffix(1);
   return found;

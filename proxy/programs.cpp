@@ -9,6 +9,7 @@
 #include <array>
 #include <cstdio>
 #include <cstdlib>
+#include <exception>
 #include <fstream>
 #include <memory>
 #include <string>
@@ -77,6 +78,7 @@ class JsonFormatter final : public spdlog::formatter {
 };
 
 void start_log(const config::Log& log) {
+  spdlog::drop("weir");
   spdlog::set_default_logger(spdlog::stderr_color_mt("weir"));
   if (std::getenv("NO_COLOR") != nullptr) {
     auto* sink = static_cast<spdlog::sinks::stderr_color_sink_mt*>(
@@ -163,9 +165,7 @@ int demo(const CommandLine& command) {
   return server.run();
 }
 
-}  // namespace
-
-int run_program(const CommandLine& command) {
+int dispatch(const CommandLine& command) {
   switch (command.command) {
     case CommandLine::Command::run:
       return run(command.config_path);
@@ -180,6 +180,18 @@ int run_program(const CommandLine& command) {
       break;
   }
   return good;
+}
+
+}  // namespace
+
+int run_program(const CommandLine& command) {
+  start_log({});
+  try {
+    return dispatch(command);
+  } catch (const std::exception& error) {
+    spdlog::error("{}", error.what());
+    return failed;
+  }
 }
 
 }  // namespace weir::proxy

@@ -231,15 +231,6 @@ void Session::half_closed(Flow flow) {
 }
 
 void Session::tunnel_ended(TunnelEnd tunnel_end) {
-  if (may_try_elsewhere(tunnel_end)) {
-    tried_.push_back(lease_.endpoint());
-    endpoint_counters_->sessions.subtract();
-    endpoint_counters_ = nullptr;
-    client_.change_owner(*this);
-    setting_up_ = true;
-    worker_.loop().tasks().spawn("session", set_up_again());
-    return;
-  }
   switch (tunnel_end) {
     case TunnelEnd::client_closed:
       return end(Reason::client_closed, false);
@@ -256,13 +247,17 @@ void Session::tunnel_ended(TunnelEnd tunnel_end) {
   }
 }
 
-// The server left before a byte was said by anyone: nothing is lost by asking another one.
-bool Session::may_try_elsewhere(TunnelEnd tunnel_end) const {
+bool Session::try_elsewhere() {
   const config::Upstream& upstream = connections_->upstream().config();
-  return (tunnel_end == TunnelEnd::server_reset || tunnel_end == TunnelEnd::server_closed) &&
-         tunnel_->bytes(Flow::to_server) == 0 && tunnel_->bytes(Flow::to_client) == 0 &&
-         !tunnel_->ended(Flow::to_server) && !client_.hung_up() &&
-         tried_.size() + 1 < std::min<std::size_t>(upstream.attempts, upstream.endpoints.size());
+  const auto most = std::min<std::size_t>(upstream.attempts, upstream.endpoints.size());
+  if (client_.hung_up() || tried_.size() + 1 >= most) return false;
+  tried_.push_back(lease_.endpoint());
+  endpoint_counters_->sessions.subtract();
+  endpoint_counters_ = nullptr;
+  client_.change_owner(*this);
+  setting_up_ = true;
+  worker_.loop().tasks().spawn("session", set_up_again());
+  return true;
 }
 
 void Session::expired(TimePoint now) {

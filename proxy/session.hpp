@@ -52,11 +52,11 @@ class Session final : public boost::intrusive::list_base_hook<>,
   std::optional<Reason> verdict();
   std::optional<Reason> reason_for(pool::Failure failure) const;
   void open_tunnel();
-  bool may_try_elsewhere(TunnelEnd end) const;
 
   void stream_ready(Stream& stream) override;
   void bytes_moved(Flow flow, std::size_t size) override;
   void half_closed(Flow flow) override;
+  bool try_elsewhere() override;
   void tunnel_ended(TunnelEnd end) override;
   void expired(TimePoint now) override;
 

@@ -48,25 +48,30 @@ Stream::Handshake TlsChannel::handshake() {
 Read TlsChannel::read(std::span<std::byte> to, std::size_t& size) {
   size = 0;
   if (failed_) return Read::failed;
-  fill(to.size());
-  ERR_clear_error();
   Read why = Read::data;
-  while (size < to.size()) {
-    std::size_t count = 0;
-    const int result = SSL_read_ex(ssl_, to.data() + size, to.size() - size, &count);
-    if (result != 1) {
-      why = explain(result);
-      break;
-    }
-    size += count;
-  }
-  keep_input();
+  do {
+    fill(to.size());
+    ERR_clear_error();
+    why = decrypt(to, size);
+    keep_input();
+    // A full receive without a whole record in it: the rest is there already.
+  } while (size == 0 && why == Read::again && stream_->readable_ && ending_ == Read::again);
   if (!send_outgoing()) return Read::reset;
   if (size == 0) return why;
   // An end or an error behind this data comes again with the next read.
   const bool full = why == Read::data;
   if (full ? SSL_pending(ssl_) > 0 || ending_ != Read::again : why != Read::again) {
     stream_->has_input_ = true;
+  }
+  return Read::data;
+}
+
+Read TlsChannel::decrypt(std::span<std::byte> to, std::size_t& size) {
+  while (size < to.size()) {
+    std::size_t count = 0;
+    const int result = SSL_read_ex(ssl_, to.data() + size, to.size() - size, &count);
+    if (result != 1) return explain(result);
+    size += count;
   }
   return Read::data;
 }

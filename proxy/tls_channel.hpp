@@ -39,6 +39,7 @@ class TlsChannel {
   static bio_method_st* method();
 
   void fill(std::size_t most);
+  Read decrypt(std::span<std::byte> to, std::size_t& size);
   bool send_outgoing();
   void keep_input();
   Read explain(int result);

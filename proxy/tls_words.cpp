@@ -51,7 +51,9 @@ TlsFacts tls_facts(const ssl_st* ssl) {
 }
 
 TlsFailure tls_failure(const Stream& stream) {
-  const unsigned long error = ERR_peek_last_error();
+  unsigned long error = ERR_peek_last_error();
+  // Where one of our callbacks refused, the cause stands before that.
+  if (ERR_GET_REASON(error) == SSL_R_CALLBACK_FAILED) error = ERR_peek_error();
   ERR_clear_error();
   const long verified = stream.ssl() == nullptr ? X509_V_OK : SSL_get_verify_result(stream.ssl());
   if (verified != X509_V_OK && ERR_GET_REASON(error) == SSL_R_CERTIFICATE_VERIFY_FAILED) {

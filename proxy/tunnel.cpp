@@ -50,6 +50,7 @@ bool Tunnel::pump(Direction& direction) {
       case Read::again:
         return true;
       case Read::end:
+        if (direction.flow == Flow::to_client && server_left_unheard()) return false;
         direction.ended = true;
         if (!directions_[1 - index(direction.flow)].ended) first_end_ = direction.flow;
         continue;
@@ -89,8 +90,16 @@ bool Tunnel::pass_end_on(Direction& direction) {
   return !over_;
 }
 
+// Nothing was said by anyone, and the client has not finished: nothing is lost by another server.
+bool Tunnel::server_left_unheard() {
+  if (directions_[0].bytes != 0 || directions_[1].bytes != 0 || directions_[0].ended) return false;
+  over_ = owner_.try_elsewhere();
+  return over_;
+}
+
 void Tunnel::broken(const Stream& stream) {
   const bool is_client = &stream == &directions_[0].from;
+  if (!is_client && server_left_unheard()) return;
   if (stream.last_error() == EPROTO) {
     finish(is_client ? TunnelEnd::client_failed : TunnelEnd::server_failed);
     return;

@@ -52,18 +52,19 @@ def test_git_clones_over_https(start_server, secure, certificates, directory):
     origin = make_repository(directory, os.path.join(nginx.files, "weir.git"))
     weir = secure(nginx.address)
     clone = os.path.join(directory, "clone")
-    done = git("-c", f"http.sslCAInfo={certificates.authority}", "clone", "-q",
-               f"https://localhost:{weir.port()}/files/weir.git", clone)
+    done = git("clone", "-q", f"https://localhost:{weir.port()}/files/weir.git", clone,
+               GIT_SSL_CAINFO=certificates.authority)
     assert done.returncode == 0, done.stderr
     assert git("-C", clone, "rev-parse", "HEAD").stdout.strip() == origin
     assert git("-C", clone, "fsck", "--full").returncode == 0
 
 
-def git(*arguments):
+def git(*arguments, **environment):
     identity = {f"GIT_{who}_{what}": "weir@localhost" for who in ("AUTHOR", "COMMITTER")
                 for what in ("NAME", "EMAIL")}
     return run("git", *arguments, env={**os.environ, **identity, "GIT_CONFIG_NOSYSTEM": "1",
-                                       "GIT_CONFIG_GLOBAL": "/dev/null"})
+                                       "GIT_CONFIG_GLOBAL": "/dev/null",
+                                       **environment})
 
 
 def make_repository(directory, served):
