@@ -178,7 +178,9 @@ void Report::error(const Place& place, std::string message, std::string hint) {
 }
 
 void Report::error(Mark mark, std::string message, std::string hint) {
-  add(Problem::Severity::error, source_.place(mark), std::move(message), std::move(hint));
+  // A problem that is only counted needs no place.
+  add(Problem::Severity::error, full() ? Place{} : source_.place(mark), std::move(message),
+      std::move(hint));
 }
 
 void Report::warning(const Place& place, std::string message, std::string hint) {

@@ -1,7 +1,9 @@
 #include "config/document.hpp"
 
 #include <fmt/format.h>
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/exceptions.h>
+#include <yaml-cpp/mark.h>
 #include <yaml-cpp/parser.h>
 
 #include <algorithm>
@@ -51,6 +53,44 @@ constexpr PlainWords plain_words[] = {
     {"bad file", "values are nested too deeply", ""},
 };
 
+Mark from_parser(const YAML::Mark& mark) {
+  return {mark.line + 1, mark.column + 1};
+}
+
+// Hands what the parser finds on to the builder.
+class Events : public YAML::EventHandler {
+ public:
+  explicit Events(DocumentBuilder& builder) : builder_(builder) {}
+
+  void OnDocumentStart(const YAML::Mark& mark) override {
+    builder_.start_document(from_parser(mark));
+  }
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
+    builder_.add_null(from_parser(mark), anchor);
+  }
+  void OnAlias(const YAML::Mark& mark, YAML::anchor_t anchor) override {
+    builder_.add_alias(from_parser(mark), anchor);
+  }
+  void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
+                const std::string& value) override {
+    builder_.add_scalar(from_parser(mark), tag, anchor, value);
+  }
+  void OnSequenceStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
+                       YAML::EmitterStyle::value) override {
+    builder_.open(Node::Kind::sequence, from_parser(mark), tag, anchor);
+  }
+  void OnSequenceEnd() override { builder_.close(); }
+  void OnMapStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
+                  YAML::EmitterStyle::value) override {
+    builder_.open(Node::Kind::map, from_parser(mark), tag, anchor);
+  }
+  void OnMapEnd() override { builder_.close(); }
+
+ private:
+  DocumentBuilder& builder_;
+};
+
 void report_syntax(const YAML::Exception& exception, const Source& source, Report& report) {
   const Mark mark =
       exception.mark.is_null() ? Mark{} : Mark{exception.mark.line + 1, exception.mark.column + 1};
@@ -94,11 +134,12 @@ bool has_fault(const Node& node) {
 std::optional<Node> read_document(const Source& source, Report& report) {
   if (!check_text(source, largest_file, report)) return std::nullopt;
   DocumentBuilder builder(source, report);
+  Events events(builder);
   try {
     std::istringstream stream(source.text());
     YAML::Parser parser(stream);
     // The second call is for the second document, which the builder refuses.
-    if (parser.HandleNextDocument(builder)) parser.HandleNextDocument(builder);
+    if (parser.HandleNextDocument(events)) parser.HandleNextDocument(events);
   } catch (const DocumentBuilder::Stop&) {
     return std::nullopt;
   } catch (const YAML::Exception& exception) {

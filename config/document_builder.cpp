@@ -11,10 +11,6 @@
 namespace weir::config {
 namespace {
 
-Mark from_parser(const YAML::Mark& mark) {
-  return {mark.line + 1, mark.column + 1};
-}
-
 bool all_of(std::string_view text, std::string_view allowed) {
   return text.find_first_not_of(allowed) == std::string_view::npos;
 }
@@ -28,61 +24,64 @@ bool looks_octal(std::string_view text) {
 }
 
 std::string decimal(std::string_view octal) {
+  const std::string sign = octal.starts_with('-') ? "-" : "";
+  if (octal.starts_with('-') || octal.starts_with('+')) octal.remove_prefix(1);
   if (octal.starts_with("0o")) octal.remove_prefix(2);
   octal.remove_prefix(std::min(octal.find_first_not_of('0'), octal.size() - 1));
-  return std::string(octal);
+  return sign + std::string(octal);
 }
 
 }  // namespace
 
-void DocumentBuilder::OnDocumentStart(const YAML::Mark& mark) {
+void DocumentBuilder::start_document(Mark mark) {
   if (started_) {
-    stop(from_parser(mark), "a second document starts here",
+    stop(mark, "a second document starts here",
          "one file holds one document: remove this `---` and what belongs to it");
   }
   started_ = true;
 }
 
-void DocumentBuilder::OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) {
+void DocumentBuilder::add_null(Mark mark, Anchor anchor) {
   Node node;
-  node.mark = from_parser(mark);
+  node.mark = mark;
   count_node(node.mark);
   // The parser gives an absent value the place of whatever follows.
   if (!open_.empty() && open_.back().waiting) {
     node.mark = open_.back().waiting->key_mark;
   } else if (!open_.empty() && open_.back().node.kind == Node::Kind::sequence) {
-    const std::size_t at = source_.offset(node.mark);
-    const bool written = at < source_.text().size() && all_of(source_.text().substr(at, 1), "~nN");
-    const std::size_t dash =
-        written || at == 0 ? std::string::npos : source_.text().rfind('-', at - 1);
-    if (dash != std::string::npos) node.mark = source_.mark_at(dash);
+    const std::string_view before =
+        std::string_view(source_.text()).substr(0, source_.offset(mark));
+    const std::size_t last = before.find_last_not_of(" \t\r\n");
+    const bool is_written = std::string_view("~nN").contains(source_.text()[before.size()]);
+    if (!is_written && last != std::string_view::npos && before[last] == '-') {
+      node.mark = source_.mark_at(last);
+    }
   }
   add(std::move(node), anchor);
 }
 
-void DocumentBuilder::OnAlias(const YAML::Mark& mark, YAML::anchor_t anchor) {
-  const Mark place = from_parser(mark);
-  check_tab(place);
+void DocumentBuilder::add_alias(Mark mark, Anchor anchor) {
+  check_tab(mark);
   const auto found = anchored_.find(anchor);
   if (found == anchored_.end()) {
-    report_.error(place, "this alias stands inside the value it refers to",
+    report_.error(mark, "this alias stands inside the value it refers to",
                   "an alias can only repeat a value that is complete");
     Node faulty;
-    faulty.mark = place;
+    faulty.mark = mark;
     faulty.is_faulty = true;
     add(std::move(faulty), 0);
     return;
   }
-  Node repeated = copy(found->second, open_.size(), place);
-  repeated.mark = place;
+  Node repeated = copy(found->second, open_.size(), mark);
+  repeated.mark = mark;
   add(std::move(repeated), 0);
 }
 
-void DocumentBuilder::OnScalar(const YAML::Mark& mark, const std::string& tag,
-                               YAML::anchor_t anchor, const std::string& value) {
+void DocumentBuilder::add_scalar(Mark mark, const std::string& tag, Anchor anchor,
+                                 const std::string& value) {
   Node node;
   node.kind = Node::Kind::scalar;
-  node.mark = from_parser(mark);
+  node.mark = mark;
   node.is_text = tag == "!";
   node.text = value;
   count_node(node.mark);
@@ -92,28 +91,12 @@ void DocumentBuilder::OnScalar(const YAML::Mark& mark, const std::string& tag,
   add(std::move(node), anchor);
 }
 
-void DocumentBuilder::OnSequenceStart(const YAML::Mark& mark, const std::string& tag,
-                                      YAML::anchor_t anchor, YAML::EmitterStyle::value) {
-  open(Node::Kind::sequence, from_parser(mark), tag, anchor);
-}
-
-void DocumentBuilder::OnMapStart(const YAML::Mark& mark, const std::string& tag,
-                                 YAML::anchor_t anchor, YAML::EmitterStyle::value) {
-  open(Node::Kind::map, from_parser(mark), tag, anchor);
-}
-
-void DocumentBuilder::OnMapEnd() {
-  drop_duplicate_keys(open_.back().node);
-  close();
-}
-
 void DocumentBuilder::stop(Mark mark, std::string message, std::string hint) {
   report_.error(mark, std::move(message), std::move(hint));
   throw Stop{};
 }
 
-void DocumentBuilder::open(Node::Kind kind, Mark mark, const std::string& tag,
-                           YAML::anchor_t anchor) {
+void DocumentBuilder::open(Node::Kind kind, Mark mark, const std::string& tag, Anchor anchor) {
   if (open_.size() >= deepest_nesting) {
     stop(mark, fmt::format("values are nested more than {} levels deep", deepest_nesting));
   }
@@ -128,12 +111,13 @@ void DocumentBuilder::open(Node::Kind kind, Mark mark, const std::string& tag,
 }
 
 void DocumentBuilder::close() {
+  if (open_.back().node.kind == Node::Kind::map) drop_duplicate_keys(open_.back().node);
   Open closed = std::move(open_.back());
   open_.pop_back();
   add(std::move(closed.node), closed.anchor);
 }
 
-void DocumentBuilder::add(Node node, YAML::anchor_t anchor) {
+void DocumentBuilder::add(Node node, Anchor anchor) {
   if (anchor != 0) anchored_[anchor] = copy(node, open_.size(), node.mark);
   if (open_.empty()) {
     root_ = std::move(node);
@@ -238,11 +222,15 @@ void DocumentBuilder::drop_duplicate_keys(Node& map) {
       first = i;
       continue;
     }
+    dropped[order[i]] = any = true;
+    if (report_.full()) {
+      report_.error(entry.key_mark, {});
+      continue;
+    }
     const Place earlier = source_.place(entries[order[first]].key_mark);
     report_.error(entry.key_mark,
                   fmt::format("the key {} is already written at {}:{}:{}", in_backticks(entry.key),
                               earlier.file, earlier.line, earlier.column));
-    dropped[order[i]] = any = true;
   }
   if (!any) return;
   std::vector<Entry> kept;

@@ -15,41 +15,34 @@
 
 namespace weir::config {
 
-class DocumentBuilder : public YAML::EventHandler {
+class DocumentBuilder {
  public:
   struct Stop {};
+  using Anchor = std::size_t;  // 0 = none
 
   DocumentBuilder(const Source& source, Report& report) : source_(source), report_(report) {}
 
   // The finished tree; null when the document is empty.
   Node take_root() { return std::move(root_); }
 
-  void OnDocumentStart(const YAML::Mark& mark) override;
-  void OnDocumentEnd() override {}
-  void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override;
-  void OnAlias(const YAML::Mark& mark, YAML::anchor_t anchor) override;
-  void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
-                const std::string& value) override;
-  void OnSequenceStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
-                       YAML::EmitterStyle::value style) override;
-  void OnSequenceEnd() override { close(); }
-  void OnMapStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
-                  YAML::EmitterStyle::value style) override;
-  void OnMapEnd() override;
+  void start_document(Mark mark);
+  void add_null(Mark mark, Anchor anchor);
+  void add_alias(Mark mark, Anchor anchor);
+  void add_scalar(Mark mark, const std::string& tag, Anchor anchor, const std::string& value);
+  void open(Node::Kind kind, Mark mark, const std::string& tag, Anchor anchor);
+  void close();
 
  private:
   // A sequence or map that is still being read.
   struct Open {
     Node node;
-    YAML::anchor_t anchor = 0;
+    Anchor anchor = 0;
     std::optional<Entry> waiting;  // a key whose value is still to come
     bool waiting_is_faulty = false;
   };
 
   [[noreturn]] void stop(Mark mark, std::string message, std::string hint = {});
-  void open(Node::Kind kind, Mark mark, const std::string& tag, YAML::anchor_t anchor);
-  void close();
-  void add(Node node, YAML::anchor_t anchor);
+  void add(Node node, Anchor anchor);
   void add_key(Open& map, Node node);
   void check_tag(Node& node, const std::string& tag);
   void check_scalar(Node& node);
@@ -62,7 +55,7 @@ class DocumentBuilder : public YAML::EventHandler {
   const Source& source_;
   Report& report_;
   std::vector<Open> open_;
-  std::unordered_map<YAML::anchor_t, Node> anchored_;
+  std::unordered_map<Anchor, Node> anchored_;
   Node root_;
   bool started_ = false;
   int tab_line_ = 0;  // the last line whose tab was reported

@@ -38,7 +38,7 @@ TEST(Address, SaysHowToWriteWhatIsWrong) {
       {"[fe80::1%eth0]:80", "zone"},
       {"localhost:80", "is not an address"},
       {"1.2.3.4.5:80", "is not an address"},
-      {"", "is not an address"},
+      {"", "has no IP address"},
       {"unix:run/app.sock", "absolute path"},
       {"unix:", "absolute path"},
       {"unix:/" + std::string(200, 'x'), "too long for a unix socket"},

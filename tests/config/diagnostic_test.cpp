@@ -44,7 +44,7 @@ TEST(Diagnostic, ShowsNoExcerptWithoutALine) {
 
 TEST(Diagnostic, ColoursOnlyWhenAsked) {
   EXPECT_EQ(render({problem_at(1, "x")}, false).find('\033'), std::string::npos);
-  EXPECT_NE(render({problem_at(1, "x")}, true).find("\033[1;31merror\033[0m"), std::string::npos);
+  EXPECT_NE(render({problem_at(1, "x")}, true).find("\033[1;31merror:\033[0m"), std::string::npos);
 }
 
 TEST(Diagnostic, LetsNoFileDriveTheTerminal) {
@@ -58,7 +58,7 @@ TEST(Diagnostic, LetsNoFileDriveTheTerminal) {
 TEST(Diagnostic, CutsLongLinesAroundTheProblem) {
   const std::string text = "version: 1\nx: [" + std::string(100'000, 'a') + ", {b: 1, b: 2}]\n";
   const auto problems = problems_of(text);
-  const auto found = std::ranges::find(problems, 100'015,
+  const auto found = std::ranges::find(problems, 100'014,
                                        [](const Problem& problem) { return problem.place.column; });
   ASSERT_NE(found, problems.end()) << render(problems, false);
   EXPECT_LE(found->source_line.size(), 160U);

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 
 #include <cstdio>
+#include <ostream>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -25,6 +26,11 @@ upstreams:
     endpoints:
       - { address: "10.0.0.5:9000" }
 )";
+
+// How a failed expectation shows a problem.
+inline void PrintTo(const Problem& problem, std::ostream* out) {
+  *out << render({problem}, false);
+}
 
 inline LoadResult load(std::string text) {
   return load_text(std::move(text), file_name);

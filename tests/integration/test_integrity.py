@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from support.patience import wait_until
 from support import transfer
 from support.configuration import listener, tls, upstream
 
@@ -24,6 +25,7 @@ def carry_both_ways(weir, size, results, **options):
     with weir.connect(**options) as client:
         sent, received, digest = transfer.both_ways(client, size, seed=1)
     weir.wait_for_open(0)
+    wait_until(lambda: results, "the endpoint has finished too")
     server_sent, server_received, server_digest = results[0]
     assert (received, server_received) == (size, size)
     assert digest == server_sent

@@ -178,6 +178,7 @@ def test_idle_connections_that_the_server_closed_are_replaced(start_weir, start_
     weir = start_weir(upstream(endpoint, pool={"min_idle": 3}))
     for _ in range(3):
         wait_for_idle(weir, 3)
+        wait_until(lambda: endpoint.open == 3, "the endpoint has accepted them")
         endpoint.close_connections()
         assert weir.ask() == "a"  # no dead one is lent
     wait_for_idle(weir, 3)

@@ -56,7 +56,7 @@ class Endpoint:
     def _serve(self, connection):
         try:
             self._handle(self._stream(connection))
-        except (OSError, EOFError, streams.Truncated):
+        except (OSError, EOFError):
             pass
         except Exception as error:  # a check of the handler's failed
             self.errors.append(error)

@@ -14,7 +14,7 @@ from support import address as addresses
 CHUNK = 256 * 1024
 
 
-class Truncated(Exception):
+class Truncated(ConnectionError):
     """TLS ended without a close_notify."""
 
 
@@ -107,10 +107,10 @@ class TlsStream(PlainStream):
 
     def _take_in(self):
         data = self.socket.recv(CHUNK)
-        if data:
+        if not data:
+            raise Truncated("no close_notify")
+        with self._tls_lock:
             self._incoming.write(data)
-        else:
-            self._incoming.write_eof()
 
     def send(self, data):
         with self._send_lock:
@@ -132,8 +132,6 @@ class TlsStream(PlainStream):
                 self._take_in()
             except ssl.SSLZeroReturnError:
                 return b""
-            except ssl.SSLEOFError as error:
-                raise Truncated("no close_notify") from error
 
     def finish(self):
         """close_notify and a FIN."""
