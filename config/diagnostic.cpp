@@ -200,9 +200,14 @@ void Report::add(Problem::Severity severity, const Place& place, std::string mes
 }
 
 std::vector<Problem> Report::take() {
-  std::ranges::stable_sort(problems_, {}, [](const Problem& problem) {
-    return std::tuple(problem.place.line, problem.place.column);
+  std::vector<std::size_t> order(problems_.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::ranges::sort(order, {}, [&](std::size_t i) {
+    return std::tuple(problems_[i].place.line, problems_[i].place.column, i);
   });
+  std::vector<Problem> sorted;
+  for (const std::size_t i : order) sorted.push_back(std::move(problems_[i]));
+  problems_ = std::move(sorted);
   const auto same = std::ranges::unique(problems_, [](const Problem& a, const Problem& b) {
     return a.message == b.message && a.place.line == b.place.line &&
            a.place.column == b.place.column;

@@ -211,8 +211,9 @@ void DocumentBuilder::drop_duplicate_keys(Node& map) {
   auto& entries = map.entries;
   std::vector<std::size_t> order(entries.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
-  std::ranges::stable_sort(order, {},
-                           [&](std::size_t i) -> const std::string& { return entries[i].key; });
+  std::ranges::sort(order, {}, [&](std::size_t i) {
+    return std::pair<std::string_view, std::size_t>(entries[i].key, i);
+  });
   std::vector<bool> dropped(entries.size());
   bool any = false;
   std::size_t first = 0;

@@ -3,9 +3,7 @@
 // what document.hpp promises to refuse. Only document.cpp uses it. It throws Stop after reporting
 // what leaves no sense in going on.
 
-#include <yaml-cpp/eventhandler.h>
-#include <yaml-cpp/mark.h>
-
+#include <cstddef>
 #include <optional>
 #include <string>
 #include <unordered_map>

@@ -35,7 +35,7 @@ std::vector<Bind> all_binds(const Config& config) {
       binds.push_back({&listener.bind[i], listener.bind_places[i], "listeners." + listener.name});
     }
   }
-  std::ranges::stable_sort(
+  std::ranges::sort(
       binds, {}, [](const Bind& bind) { return std::tuple(bind.place.line, bind.place.column); });
   return binds;
 }

@@ -392,7 +392,10 @@ void Session::end(Reason reason, bool abrupt) {
   if (abrupt) {
     client_.abort();
     if (lease_) lease_.stream().abort();
+  } else if (!tunnel_) {
+    client_.hang_up();
   }
+  client_.say_goodbye();
   client_.close();
   lease_.drop();
   listener_.session_ended(facts, choice_.upstream);

@@ -18,6 +18,8 @@ namespace {
 constexpr std::uint32_t read_events = EPOLLIN | EPOLLRDHUP | EPOLLET;
 constexpr std::uint32_t all_events = read_events | EPOLLOUT;
 
+constexpr std::size_t most_discarded = 1024 * 1024;
+
 }  // namespace
 
 Stream::Stream() = default;
@@ -129,6 +131,13 @@ void Stream::say_goodbye() {
 
 void Stream::close() {
   if (is_open()) release();
+}
+
+void Stream::hang_up() {
+  if (!is_open()) return;
+  say_goodbye();
+  ::recv(descriptor_, nullptr, most_discarded, MSG_TRUNC | MSG_DONTWAIT);
+  close();
 }
 
 void Stream::abort() {
