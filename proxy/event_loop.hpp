@@ -60,6 +60,8 @@ class EventLoop {
 
   void run();
   void stop();  // from any thread: run() returns after its turn
+  // One turn of run(), for a test that drives the loop by hand: it sleeps until something happens.
+  void turn();
 
   // From any thread: `work` runs on this loop's thread.
   template <class Work>
@@ -110,7 +112,6 @@ class EventLoop {
   static thread_local const EventLoop* current_;
 
   void wake();
-  void turn();
   void run_unfinished();
   int timeout() const;
   void dispatch(std::uint64_t tag, std::uint32_t events);

@@ -100,8 +100,7 @@ int run(const std::string& path) {
   const std::unique_ptr<Loaded> loaded = load(path);
   if (loaded == nullptr) return wrong;
   start_log(loaded->config->log);
-  Server server(*loaded->config, std::move(loaded->tls));
-  return server.run();
+  return std::make_unique<Server>(*loaded->config, std::move(loaded->tls))->run();
 }
 
 int check(const std::string& path) {
@@ -158,11 +157,11 @@ int demo(const CommandLine& command) {
     std::fputs(config::render(problems, colour_wanted()).c_str(), stderr);
     return failed;
   }
-  Server server(config, std::move(tls));
-  fmt::print("{}", demo_greeting(server.addresses(0).front().port, server.addresses(1).front().port,
-                                 server.admin_address().port));
+  const auto server = std::make_unique<Server>(config, std::move(tls));
+  fmt::print("{}", demo_greeting(server->addresses(0).front().port,
+                                 server->addresses(1).front().port, server->admin_address().port));
   std::fflush(stdout);
-  return server.run();
+  return server->run();
 }
 
 int dispatch(const CommandLine& command) {

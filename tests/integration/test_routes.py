@@ -1,10 +1,13 @@
 """Which upstream a connection goes to: by server name, ALPN and client network; first match wins.
 """
 
+import contextlib
+
 import pytest
 
 from support.configuration import listener, tls, upstream
 from support.endpoints import named
+from support.streams import Truncated
 
 
 @pytest.fixture
@@ -81,7 +84,7 @@ def test_no_route_and_no_default(start_weir, upstreams, certificates):
         route("other", server_name=["c.example"])])
     del web["upstream"]
     weir = start_weir(upstreams, web, tls(certificates.localhost()))
-    with weir.connect(tls=certificates.client()) as stream:
+    with weir.connect(tls=certificates.client()) as stream, contextlib.suppress(Truncated):
         assert stream.receive_all() == b""
     weir.wait_for_outcomes(no_route=1)
     assert ask(weir, certificates, "c.example") == "other"

@@ -1,0 +1,61 @@
+#include "proxy/command_line.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <vector>
+
+namespace weir::proxy {
+namespace {
+
+std::expected<CommandLine, Answer> parse(std::vector<const char*> words) {
+  words.insert(words.begin(), "weir");
+  return parse_command_line(static_cast<int>(words.size()), words.data());
+}
+
+TEST(CommandLine, RunsByTheDefaultFile) {
+  const auto line = parse({"run"}).value();
+  EXPECT_EQ(line.command, CommandLine::Command::run);
+  EXPECT_EQ(line.config_path, "/etc/weir/weir.yaml");
+}
+
+TEST(CommandLine, TakesAnotherFile) {
+  EXPECT_EQ(parse({"run", "-c", "x.yaml"}).value().config_path, "x.yaml");
+  EXPECT_EQ(parse({"check", "--config", "y.yaml"}).value().config_path, "y.yaml");
+}
+
+TEST(CommandLine, TakesTheDemosPorts) {
+  const auto line = parse({"demo", "--tls-port", "1", "--plain-port", "2", "--admin-port", "3"}).value();
+  EXPECT_EQ(line.demo_tls_port, 1);
+  EXPECT_EQ(line.demo_plain_port, 2);
+  EXPECT_EQ(line.demo_admin_port, 3);
+}
+
+TEST(CommandLine, ShowsHelpForNothing) {
+  EXPECT_EQ(parse({}).error().status, 0);
+  EXPECT_THAT(parse({"help"}).error().text, testing::HasSubstr("check"));
+  EXPECT_EQ(parse({"--help"}).error().status, 0);
+}
+
+TEST(CommandLine, SuggestsANearCommand) {
+  const Answer answer = parse({"chekc"}).error();
+  EXPECT_EQ(answer.status, 2);
+  EXPECT_THAT(answer.text, testing::HasSubstr("`check`"));
+}
+
+TEST(CommandLine, SaysWhatIsNotSupportedYet) {
+  for (const char* word : {"plan", "explain", "schema", "reload", "top", "kill"}) {
+    const Answer answer = parse({word}).error();
+    EXPECT_EQ(answer.status, 2) << word;
+    EXPECT_THAT(answer.text, testing::HasSubstr("not supported yet")) << word;
+  }
+  EXPECT_EQ(parse({"check", "--probe"}).error().status, 2);
+}
+
+TEST(CommandLine, RefusesUnknownOptionsAndPorts) {
+  EXPECT_EQ(parse({"run", "--fast"}).error().status, 2);
+  EXPECT_EQ(parse({"demo", "--tls-port", "70000"}).error().status, 2);
+}
+
+}  // namespace
+}  // namespace weir::proxy
