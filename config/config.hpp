@@ -112,9 +112,9 @@ struct ListenerTimeouts {
 
 // Empty lists match everything; all that are not empty must match.
 struct RouteMatch {
-  std::vector<std::string> server_name;  // lower case, exact or "*.suffix" (one label or more)
-  std::vector<std::string> alpn;
-  std::vector<Network> client;
+  std::vector<std::string> server_name{};  // lower case, exact or "*.suffix" (one label or more)
+  std::vector<std::string> alpn{};
+  std::vector<Network> client{};
 };
 
 struct Route {

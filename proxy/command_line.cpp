@@ -58,6 +58,7 @@ std::expected<CommandLine, Answer> parse_command_line(int argc, const char* cons
   auto* version = app.add_subcommand("version", "print the version");
   auto* help = app.add_subcommand("help", "print this help");
   app.require_subcommand(0, 1);
+  const std::string overview = app.help();
 
   if (argc > 1 && argv[1][0] != '-' && !is_command(app, argv[1])) {
     return std::unexpected(unknown(argv[1]));
@@ -76,7 +77,7 @@ std::expected<CommandLine, Answer> parse_command_line(int argc, const char* cons
   if (demo->parsed()) line.command = CommandLine::Command::demo;
   if (version->parsed() || version_flag) line.command = CommandLine::Command::version;
   if (help->parsed() || line.command == CommandLine::Command::help) {
-    return std::unexpected(Answer{app.help(), 0});
+    return std::unexpected(Answer{overview, 0});
   }
   return line;
 }

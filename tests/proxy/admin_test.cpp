@@ -53,7 +53,8 @@ class AdminTest : public testing::Test {
 
   static std::vector<std::int64_t> ids(const HttpResponse& response) {
     std::vector<std::int64_t> result;
-    for (const auto& each : boost::json::parse(response.body()).at("connections").as_array()) {
+    const boost::json::value body = boost::json::parse(response.body());
+    for (const auto& each : body.at("connections").as_array()) {
       result.push_back(each.at("id").as_int64());
     }
     return result;

@@ -38,7 +38,7 @@ TEST(CommandLine, ShowsHelpForNothing) {
 }
 
 TEST(CommandLine, SuggestsANearCommand) {
-  const Answer answer = parse({"chekc"}).error();
+  const Answer answer = parse({"chek"}).error();
   EXPECT_EQ(answer.status, 2);
   EXPECT_THAT(answer.text, testing::HasSubstr("`check`"));
 }

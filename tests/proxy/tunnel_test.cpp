@@ -109,6 +109,7 @@ TEST_F(TunnelTest, SaysWhoClosedFirst) {
   ASSERT_TRUE(server_.send("bye"));
   ::shutdown(server_.far, SHUT_WR);
   hand_.until([&] { return half_closes_ == 1; });
+  EXPECT_EQ(client_.receive(), "bye");
   client_.close_far();
   hand_.until([&] { return ended_.has_value(); });
   EXPECT_EQ(ended_, TunnelEnd::server_closed);
