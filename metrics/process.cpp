@@ -13,7 +13,9 @@
 namespace weir::metrics {
 namespace {
 
-double as_double(rlim_t limit) { return limit == RLIM_INFINITY ? -1.0 : static_cast<double>(limit); }
+double as_double(rlim_t limit) {
+  return limit == RLIM_INFINITY ? -1.0 : static_cast<double>(limit);
+}
 
 void add_limits(Scrape& scrape) {
   rlimit limit{};

@@ -5,10 +5,10 @@
 #include <cstdio>
 #include <cstdlib>
 
-#define WEIR_ASSERT(condition, lesson)                                                       \
-  do {                                                                                       \
-    if (!(condition)) [[unlikely]] {                                                         \
+#define WEIR_ASSERT(condition, lesson)                                                  \
+  do {                                                                                  \
+    if (!(condition)) [[unlikely]] {                                                    \
       std::fprintf(stderr, "%s:%d: %s (%s)\n", __FILE__, __LINE__, lesson, #condition); \
-      std::abort();                                                                          \
-    }                                                                                        \
+      std::abort();                                                                     \
+    }                                                                                   \
   } while (false)

@@ -151,10 +151,10 @@ class Ledger {
     bool healthy = true;
     std::uint32_t tier = 0;
     std::uint32_t weight = 1;
-    std::uint32_t warming = 0;  // openings without a waiter
-    std::uint32_t ageing = 0;   // idle connections whose replacement is on the way
-    std::uint32_t failures = 0;  // to open, in a row
-    TimePoint warm_after;        // after failures, not before this
+    std::uint32_t warming = 0;         // openings without a waiter
+    std::uint32_t ageing = 0;          // idle connections whose replacement is on the way
+    std::uint32_t failures = 0;        // to open, in a row
+    TimePoint warm_after;              // after failures, not before this
     std::vector<ConnectionList> idle;  // by worker; the newest at the back
   };
   class Candidates;

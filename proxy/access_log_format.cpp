@@ -48,7 +48,8 @@ class JsonLine {
     if (value.count() < 0) {
       to_ += "null";
     } else {
-      fmt::format_to(std::back_inserter(to_), "{:.6f}", std::chrono::duration<double>(value).count());
+      fmt::format_to(std::back_inserter(to_), "{:.6f}",
+                     std::chrono::duration<double>(value).count());
     }
   }
 
@@ -110,13 +111,13 @@ std::string plain(std::string_view text) {
 }
 
 void append_text(std::string& to, const ConnectionFacts& facts) {
-  fmt::format_to(std::back_inserter(to), "{} {} {} -> {}/{} {} {:.3f}s in={} out={} id={} sni={} tls={}{}{}\n",
-                 timestamp(facts.accepted_at), facts.listener, facts.client.text(),
-                 plain(facts.upstream), plain(facts.endpoint), word(facts.outcome.reason),
-                 std::chrono::duration<double>(facts.age).count(), facts.client_received,
-                 facts.client_sent, facts.id, plain(facts.server_name), plain(facts.tls_version),
-                 facts.detail.empty() ? "" : " detail=",
-                 facts.detail.empty() ? "" : plain(facts.detail));
+  fmt::format_to(
+      std::back_inserter(to), "{} {} {} -> {}/{} {} {:.3f}s in={} out={} id={} sni={} tls={}{}{}\n",
+      timestamp(facts.accepted_at), facts.listener, facts.client.text(), plain(facts.upstream),
+      plain(facts.endpoint), word(facts.outcome.reason),
+      std::chrono::duration<double>(facts.age).count(), facts.client_received, facts.client_sent,
+      facts.id, plain(facts.server_name), plain(facts.tls_version),
+      facts.detail.empty() ? "" : " detail=", facts.detail.empty() ? "" : plain(facts.detail));
 }
 
 }  // namespace

@@ -18,7 +18,9 @@ namespace json = boost::json;
 
 constexpr std::string_view connection_prefix = "/connections/";
 
-std::string_view text(boost::beast::string_view view) { return {view.data(), view.size()}; }
+std::string_view text(boost::beast::string_view view) {
+  return {view.data(), view.size()};
+}
 
 HttpResponse plain(http::status status, std::string body,
                    std::string_view type = "text/plain; charset=utf-8") {
@@ -46,7 +48,8 @@ bool is_cross_site(const HttpRequest& request) {
          (!site.empty() && site != "same-origin" && site != "none");
 }
 
-HttpResponse one_connection(AdminSource& source, const HttpRequest& request, std::string_view rest) {
+HttpResponse one_connection(AdminSource& source, const HttpRequest& request,
+                            std::string_view rest) {
   std::uint64_t id = 0;
   const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), id);
   const bool is_id = error == std::errc() && end == rest.data() + rest.size();

@@ -20,7 +20,8 @@ Checker::Checker(Worker& worker, Connections& connections, pool::EndpointIndex e
 
 // The first checks of many endpoints are spread over one fast interval.
 void Checker::start() {
-  const auto spread = std::chrono::duration_cast<Nanoseconds>(config_.fast_interval * worker_.random());
+  const auto spread =
+      std::chrono::duration_cast<Nanoseconds>(config_.fast_interval * worker_.random());
   set(worker_.loop().deadlines(), worker_.loop().now() + spread);
 }
 

@@ -15,8 +15,8 @@ namespace {
 constexpr int wrong = 2;
 
 // Commands of the language that do not work yet: refused by name.
-constexpr std::array<std::string_view, 10> later{"show-config", "plan",        "explain", "schema",
-                                                 "reload",      "drain",       "status",  "top",
+constexpr std::array<std::string_view, 10> later{"show-config", "plan",  "explain", "schema",
+                                                 "reload",      "drain", "status",  "top",
                                                  "connections", "kill"};
 
 // CLI11 reports an unknown command as an extra argument; a near one is worth naming.
@@ -49,7 +49,8 @@ std::expected<CommandLine, Answer> parse_command_line(int argc, const char* cons
   bool probe = false;
   check->add_flag("--probe", probe, "also dial the endpoints (not supported yet)");
   for (CLI::App* command : {run, check}) {
-    command->add_option("-c,--config", line.config_path, "the configuration")->capture_default_str();
+    command->add_option("-c,--config", line.config_path, "the configuration")
+        ->capture_default_str();
   }
   auto* demo = app.add_subcommand("demo", "serve a built-in example, without any file");
   demo->add_option("--tls-port", line.demo_tls_port, "port with TLS")->capture_default_str();
@@ -68,8 +69,8 @@ std::expected<CommandLine, Answer> parse_command_line(int argc, const char* cons
   } catch (const CLI::CallForHelp&) {
     return std::unexpected(Answer{app.help(), 0});
   } catch (const CLI::ParseError& error) {
-    return std::unexpected(Answer{std::string("weir: ") + error.what() +
-                                      "\nRun `weir help` for the commands.\n", wrong});
+    return std::unexpected(Answer{
+        std::string("weir: ") + error.what() + "\nRun `weir help` for the commands.\n", wrong});
   }
   if (probe) return std::unexpected(Answer{"weir check --probe: not supported yet\n", wrong});
   if (run->parsed()) line.command = CommandLine::Command::run;

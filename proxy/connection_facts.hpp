@@ -35,15 +35,15 @@ struct ConnectionFacts {
   std::string_view upstream;
   std::string_view endpoint;
 
-  std::string server_name;   // SNI, as the client sent it (untrusted bytes)
-  std::string alpn;          // negotiated
+  std::string server_name;       // SNI, as the client sent it (untrusted bytes)
+  std::string alpn;              // negotiated
   std::string_view tls_version;  // "TLSv1.3"; static
   std::string_view tls_cipher;   // static
-  std::string detail;        // last error in words, e.g. "certificate has expired"; may be empty
+  std::string detail;  // last error in words, e.g. "certificate has expired"; may be empty
 
   std::chrono::system_clock::time_point accepted_at;
-  std::chrono::nanoseconds age{0};   // since accept; at the end: the duration
-  std::chrono::nanoseconds idle{0};  // since the last byte in either direction
+  std::chrono::nanoseconds age{0};          // since accept; at the end: the duration
+  std::chrono::nanoseconds idle{0};         // since the last byte in either direction
   std::chrono::nanoseconds handshake{-1};   // TLS with the client; -1 = did not happen
   std::chrono::nanoseconds acquire{-1};     // waiting for a server connection; -1 = did not happen
   std::chrono::nanoseconds first_byte{-1};  // first client byte sent to first server byte received

@@ -50,7 +50,9 @@ void ServerConnection::stream_ready(Stream&) {
   }
 }
 
-void ServerConnection::expired(TimePoint now) { home_->deadline_reached(*this, now); }
+void ServerConnection::expired(TimePoint now) {
+  home_->deadline_reached(*this, now);
+}
 
 Lease::Lease(Connections& home, std::unique_ptr<ServerConnection> connection)
     : home_(&home), connection_(std::move(connection)) {}
@@ -63,7 +65,9 @@ Lease& Lease::operator=(Lease&& other) noexcept {
   return *this;
 }
 
-Lease::~Lease() { drop(); }
+Lease::~Lease() {
+  drop();
+}
 
 void Lease::drop() {
   if (connection_) home_->lease_dropped(std::move(connection_));

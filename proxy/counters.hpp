@@ -15,7 +15,12 @@
 namespace weir::proxy {
 
 enum class Refused : std::uint8_t {
-  denied, connection_limit, client_limit, rate_limit, descriptors, draining
+  denied,
+  connection_limit,
+  client_limit,
+  rate_limit,
+  descriptors,
+  draining
 };
 inline constexpr std::size_t refused_count = 6;
 inline constexpr std::array<std::string_view, refused_count> refused_words{

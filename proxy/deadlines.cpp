@@ -12,7 +12,9 @@ constexpr Nanoseconds tick_length = std::chrono::milliseconds(1);
 
 }  // namespace
 
-Deadline::~Deadline() { clear(); }
+Deadline::~Deadline() {
+  clear();
+}
 
 void Deadline::set(Deadlines& deadlines, TimePoint due) {
   if (link_ != nullptr && wheel_ == &deadlines && due >= due_) {
@@ -38,7 +40,7 @@ Deadlines::~Deadlines() {
   }
 }
 
-std::optional<Nanoseconds> Deadlines::sleep_for(TimePoint now) const {
+std::optional<Nanoseconds> Deadlines::may_sleep(TimePoint now) const {
   const std::optional<std::uint64_t> tick = next_tick();
   if (!tick) return std::nullopt;
   const TimePoint wake = origin_ + static_cast<std::int64_t>(*tick) * tick_length;
@@ -107,7 +109,8 @@ std::optional<std::uint64_t> Deadlines::next_tick() const {
   for (unsigned level = 0; level < level_count; ++level) {
     const unsigned shift = level * level_bits;
     const auto digit = static_cast<unsigned>(tick_ >> shift) % slots_per_level;
-    // Only digits above the current one can be occupied: a lower one would differ on a higher level.
+    // Only digits above the current one can be occupied: a lower one would differ on a higher
+    // level.
     const std::uint64_t above =
         digit + 1 < slots_per_level ? occupied_[level] & (~std::uint64_t{0} << (digit + 1)) : 0;
     if (above == 0) continue;

@@ -56,7 +56,7 @@ class Deadlines {
 
   // How long the owner may sleep: until the first slot with a deadline in it. A deadline that was
   // moved later still wakes its owner at the old time, once.
-  std::optional<Nanoseconds> sleep_for(TimePoint now) const;
+  std::optional<Nanoseconds> may_sleep(TimePoint now) const;
 
   // Fires every deadline that is due, in the order of their ticks.
   void advance_to(TimePoint now);

@@ -40,8 +40,8 @@ HttpResponse hello(const std::string& name, const HttpRequest& request) {
   HttpResponse response{http::status::ok, 11};
   response.set(http::field::content_type, "text/plain; charset=utf-8");
   const auto target = request.target();
-  response.body() = fmt::format("hello from {}\n{}\n", name,
-                                std::string_view(target.data(), target.size()));
+  response.body() =
+      fmt::format("hello from {}\n{}\n", name, std::string_view(target.data(), target.size()));
   return response;
 }
 
@@ -69,7 +69,8 @@ DemoCertificate make_demo_certificate() {
   const Bio cert_text(BIO_new(BIO_s_mem()), &BIO_free);
   const Bio key_text(BIO_new(BIO_s_mem()), &BIO_free);
   must(PEM_write_bio_X509(cert_text.get(), certificate.get()) == 1);
-  must(PEM_write_bio_PrivateKey(key_text.get(), key.get(), nullptr, nullptr, 0, nullptr, nullptr) == 1);
+  must(PEM_write_bio_PrivateKey(key_text.get(), key.get(), nullptr, nullptr, 0, nullptr, nullptr) ==
+       1);
   return {contents(cert_text.get()), contents(key_text.get())};
 }
 

@@ -138,7 +138,7 @@ void EventLoop::run_unfinished() {
 // Rounded up to whole milliseconds, so that the loop does not spin through the last one.
 int EventLoop::timeout() const {
   if (!unfinished_.empty()) return 0;
-  const auto sleep = deadlines_.sleep_for(std::chrono::steady_clock::now());
+  const auto sleep = deadlines_.may_sleep(std::chrono::steady_clock::now());
   if (!sleep) return -1;
   constexpr Nanoseconds longest = std::chrono::minutes(1);
   const Nanoseconds bounded = std::min(*sleep, longest);

@@ -67,11 +67,12 @@ void add_handshakes(const FigureSources& sources, std::size_t index, std::string
       if ((row == 0) == (column == 2)) continue;
       for (const bool resumed : {false, true}) {
         if (row > 0 && resumed) continue;
-        scrape.counter(Family::tls_handshakes_total,
-                       {name, result, tls_version_words[column], resumed ? "true" : "false"},
-                       sum(sources, [&](const Worker& worker) -> const metrics::Counter& {
-                         return worker.listeners()[index]->counters().handshakes[row][column][resumed ? 1 : 0];
-                       }));
+        scrape.counter(
+            Family::tls_handshakes_total,
+            {name, result, tls_version_words[column], resumed ? "true" : "false"},
+            sum(sources, [&](const Worker& worker) -> const metrics::Counter& {
+              return worker.listeners()[index]->counters().handshakes[row][column][resumed ? 1 : 0];
+            }));
       }
     }
   }
@@ -102,25 +103,27 @@ void add_listener(const FigureSources& sources, std::size_t index, Scrape& scrap
   const config::Listener& config = sources.config.listeners[index];
   const std::string& name = config.name;
   const auto counter = [&](Family family, metrics::Counter ListenerCounters::* member) {
-    scrape.counter(family, {name}, sum(sources, [&](const Worker& worker) -> const metrics::Counter& {
+    scrape.counter(family, {name},
+                   sum(sources, [&](const Worker& worker) -> const metrics::Counter& {
                      return worker.listeners()[index]->counters().*member;
                    }));
   };
   const auto histogram = [&](Family family, metrics::Buckets buckets,
                              metrics::Histogram ListenerCounters::* member) {
-    scrape.histogram(family, {name},
-                     sum_histogram(sources, buckets,
-                                   [&](const Worker& worker) -> const metrics::Histogram& {
-                                     return worker.listeners()[index]->counters().*member;
-                                   }));
+    scrape.histogram(
+        family, {name},
+        sum_histogram(sources, buckets, [&](const Worker& worker) -> const metrics::Histogram& {
+          return worker.listeners()[index]->counters().*member;
+        }));
   };
   counter(Family::connections_accepted_total, &ListenerCounters::accepted);
   counter(Family::client_received_bytes_total, &ListenerCounters::client_received);
   counter(Family::client_sent_bytes_total, &ListenerCounters::client_sent);
-  scrape.gauge(Family::connections_open, {name},
-               static_cast<double>(sum(sources, [&](const Worker& worker) -> const metrics::Counter& {
-                 return worker.listeners()[index]->counters().open;
-               })));
+  scrape.gauge(
+      Family::connections_open, {name},
+      static_cast<double>(sum(sources, [&](const Worker& worker) -> const metrics::Counter& {
+        return worker.listeners()[index]->counters().open;
+      })));
   for (std::size_t i = 0; i < refused_count; ++i) {
     scrape.counter(Family::connections_refused_total, {name, refused_words[i]},
                    sum(sources, [&](const Worker& worker) -> const metrics::Counter& {
@@ -146,7 +149,8 @@ void add_endpoint(const FigureSources& sources, const pool::Upstream& upstream,
   };
   scrape.counter(Family::endpoint_received_bytes_total, {name, endpoint},
                  counter(&EndpointCounters::received));
-  scrape.counter(Family::endpoint_sent_bytes_total, {name, endpoint}, counter(&EndpointCounters::sent));
+  scrape.counter(Family::endpoint_sent_bytes_total, {name, endpoint},
+                 counter(&EndpointCounters::sent));
   scrape.gauge(Family::endpoint_sessions, {name, endpoint},
                static_cast<double>(counter(&EndpointCounters::sessions)));
   scrape.gauge(Family::endpoint_healthy, {name, endpoint}, ledger.healthy(index) ? 1 : 0);
@@ -181,17 +185,19 @@ void add_acquires(const FigureSources& sources, const pool::Upstream& upstream, 
         got ? pool::word(static_cast<pool::Source>(source)) : std::string_view("none");
     for (std::size_t result = 0; result < acquired_count; ++result) {
       if (got != (result == 0)) continue;
-      scrape.counter(Family::pool_acquires_total, {name, source_word, acquired_words[result]},
-                     sum(sources, [&](const Worker& worker) -> const metrics::Counter& {
-                       return worker.connections(upstream.index()).counters().acquires[source][result];
-                     }));
+      scrape.counter(
+          Family::pool_acquires_total, {name, source_word, acquired_words[result]},
+          sum(sources, [&](const Worker& worker) -> const metrics::Counter& {
+            return worker.connections(upstream.index()).counters().acquires[source][result];
+          }));
     }
     if (!got) continue;
-    scrape.histogram(Family::pool_acquire_seconds, {name, source_word},
-                     sum_histogram(sources, metrics::Buckets::durations,
-                                   [&](const Worker& worker) -> const metrics::Histogram& {
-                                     return worker.connections(upstream.index()).counters().acquire[source];
-                                   }));
+    scrape.histogram(
+        Family::pool_acquire_seconds, {name, source_word},
+        sum_histogram(sources, metrics::Buckets::durations,
+                      [&](const Worker& worker) -> const metrics::Histogram& {
+                        return worker.connections(upstream.index()).counters().acquire[source];
+                      }));
   }
 }
 
@@ -222,7 +228,8 @@ void add_upstream(const FigureSources& sources, const pool::Upstream& upstream, 
   scrape.gauge(Family::pool_limit, {name, "max_waiting"}, config.pool.max_waiting);
   scrape.histogram(Family::session_first_byte_seconds, {name},
                    histogram(&UpstreamCounters::first_byte));
-  scrape.histogram(Family::pool_open_seconds, {name, "tcp"}, histogram(&UpstreamCounters::open_tcp));
+  scrape.histogram(Family::pool_open_seconds, {name, "tcp"},
+                   histogram(&UpstreamCounters::open_tcp));
   if (config.tls) {
     scrape.histogram(Family::pool_open_seconds, {name, "tls"},
                      histogram(&UpstreamCounters::open_tls));
@@ -238,7 +245,8 @@ void add_upstream(const FigureSources& sources, const pool::Upstream& upstream, 
 std::string render_figures(const FigureSources& sources) {
   return metrics::render([&](Scrape& scrape) {
     add_process(sources, scrape);
-    for (std::size_t i = 0; i < sources.config.listeners.size(); ++i) add_listener(sources, i, scrape);
+    for (std::size_t i = 0; i < sources.config.listeners.size(); ++i)
+      add_listener(sources, i, scrape);
     for (const auto& upstream : sources.upstreams) add_upstream(sources, *upstream, scrape);
     metrics::add_process_figures(scrape);
   });

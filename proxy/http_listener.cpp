@@ -25,8 +25,8 @@ using namespace std::chrono_literals;
 constexpr std::uint32_t most_header_bytes = 8 * 1024;
 constexpr std::uint64_t most_body_bytes = 4 * 1024;
 constexpr std::uint64_t most_clients = 64;
-constexpr auto patience = 10s;         // for a whole request, and for a whole answer
-constexpr auto accept_pause = 100ms;   // when there is no descriptor
+constexpr auto patience = 10s;        // for a whole request, and for a whole answer
+constexpr auto accept_pause = 100ms;  // when there is no descriptor
 
 constexpr auto as_result = asio::as_tuple(asio::deferred);
 
@@ -122,11 +122,13 @@ Task<> HttpListener::serve(Socket socket) {
       keep = request.keep_alive();
       response = answer_(request);
       response.version(request.version());
-    } else if (read_error == http::error::header_limit || read_error == http::error::buffer_overflow) {
+    } else if (read_error == http::error::header_limit ||
+               read_error == http::error::buffer_overflow) {
       response = refusal(http::status::request_header_fields_too_large, "header too large\n");
     } else if (read_error == http::error::body_limit) {
       response = refusal(http::status::payload_too_large, "body too large\n");
-    } else if (read_error.category() == beast::http::make_error_code(http::error::bad_method).category() &&
+    } else if (read_error.category() ==
+                   beast::http::make_error_code(http::error::bad_method).category() &&
                read_error != http::error::end_of_stream &&
                read_error != http::error::partial_message) {
       response = refusal(http::status::bad_request, "bad request\n");

@@ -53,7 +53,9 @@ void AcceptSocket::close() {
   if (is_open()) ::close(std::exchange(descriptor_, -1));
 }
 
-void AcceptSocket::on_events(std::uint32_t) { listener_.accept_from(descriptor_); }
+void AcceptSocket::on_events(std::uint32_t) {
+  listener_.accept_from(descriptor_);
+}
 
 Listener::Listener(Worker& worker, const config::Listener& config, std::size_t index,
                    const TlsServer* tls, config::Duration handshake_timeout,
@@ -151,7 +153,9 @@ bool Listener::handshakes_full() const {
   return tls_ != nullptr && shared.handshakes.count() >= shared.handshake_limit;
 }
 
-void Listener::handshake_began() { worker_.shared().handshakes.add(); }
+void Listener::handshake_began() {
+  worker_.shared().handshakes.add();
+}
 
 void Listener::handshake_ended() {
   worker_.shared().handshakes.give_back();

@@ -46,8 +46,8 @@ class AcceptSocket final : private Watch {
 
 class Listener final : private Deadline {
  public:
-  Listener(Worker& worker, const config::Listener& config, std::size_t index,
-           const TlsServer* tls, config::Duration handshake_timeout, std::size_t upstream_count,
+  Listener(Worker& worker, const config::Listener& config, std::size_t index, const TlsServer* tls,
+           config::Duration handshake_timeout, std::size_t upstream_count,
            const RouteTable& routes);
 
   // Takes the socket over. `shared`: other workers wait on the same socket (unix).

@@ -47,8 +47,12 @@ std::string_view word(Side side) {
   return "weir";
 }
 
-std::string_view word(Reason reason) { return rows[static_cast<std::size_t>(reason)].word; }
+std::string_view word(Reason reason) {
+  return rows[static_cast<std::size_t>(reason)].word;
+}
 
-Side side_of(Reason reason) { return rows[static_cast<std::size_t>(reason)].side; }
+Side side_of(Reason reason) {
+  return rows[static_cast<std::size_t>(reason)].side;
+}
 
 }  // namespace weir::proxy

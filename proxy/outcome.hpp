@@ -48,6 +48,8 @@ std::string_view word(Reason reason);
 // The side that each reason belongs to: a reason always ends on the same side.
 Side side_of(Reason reason);
 
-inline Outcome outcome(Reason reason) { return {side_of(reason), reason}; }
+inline Outcome outcome(Reason reason) {
+  return {side_of(reason), reason};
+}
 
 }  // namespace weir::proxy

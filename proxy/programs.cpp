@@ -28,13 +28,16 @@ constexpr int good = 0;
 constexpr int failed = 1;
 constexpr int wrong = 2;
 
-bool colour_wanted() { return ::isatty(STDERR_FILENO) == 1 && std::getenv("NO_COLOR") == nullptr; }
+bool colour_wanted() {
+  return ::isatty(STDERR_FILENO) == 1 && std::getenv("NO_COLOR") == nullptr;
+}
 
 // Problems of certificates are found after the reader has gone: the lines are read again.
 void add_source_lines(std::vector<config::Problem>& problems, const std::string& path) {
   for (config::Problem& problem : problems) {
     std::ifstream file(path);
-    for (int line = 0; line < problem.place.line && std::getline(file, problem.source_line); ++line) {
+    for (int line = 0; line < problem.place.line && std::getline(file, problem.source_line);
+         ++line) {
     }
   }
 }
@@ -86,8 +89,7 @@ void start_log(const config::Log& log) {
     sink->set_color_mode(spdlog::color_mode::never);
   }
   static constexpr std::array levels{spdlog::level::trace, spdlog::level::debug,
-                                     spdlog::level::info, spdlog::level::warn,
-                                     spdlog::level::err};
+                                     spdlog::level::info, spdlog::level::warn, spdlog::level::err};
   spdlog::set_level(levels[static_cast<std::size_t>(log.level)]);
   if (log.format == config::LogFormat::json) {
     spdlog::set_formatter(std::make_unique<JsonFormatter>());
@@ -173,7 +175,8 @@ int dispatch(const CommandLine& command) {
     case CommandLine::Command::demo:
       return demo(command);
     case CommandLine::Command::version:
-      fmt::print("weir {} ({}), {}, {}, {}\n", version(), revision(), compiler(), openssl(), boost());
+      fmt::print("weir {} ({}), {}, {}, {}\n", version(), revision(), compiler(), openssl(),
+                 boost());
       return good;
     case CommandLine::Command::help:
       break;

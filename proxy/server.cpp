@@ -59,7 +59,8 @@ Server::Server(const config::Config& config, TlsStore tls)
   access_log_ = std::make_unique<AccessLog>(config.access_log, shared_.worker_count);
   build_workers();
   open_listeners();
-  if (config.admin.bind) admin_ = std::make_unique<Admin>(*config.admin.bind, static_cast<AdminSource&>(*this));
+  if (config.admin.bind)
+    admin_ = std::make_unique<Admin>(*config.admin.bind, static_cast<AdminSource&>(*this));
 }
 
 Server::~Server() {
@@ -73,9 +74,8 @@ config::Address Server::admin_address() const {
 
 void Server::build_workers() {
   for (std::size_t i = 0; i < config_.upstreams.size(); ++i) {
-    upstreams_.push_back(
-        std::make_unique<pool::Upstream>(config_.upstreams[i], i, shared_.worker_count,
-                                         static_cast<pool::Workers&>(*this)));
+    upstreams_.push_back(std::make_unique<pool::Upstream>(
+        config_.upstreams[i], i, shared_.worker_count, static_cast<pool::Workers&>(*this)));
   }
   for (const config::Listener& listener : config_.listeners) {
     routes_.push_back(std::make_unique<RouteTable>(listener, config_.upstreams));
@@ -83,7 +83,8 @@ void Server::build_workers() {
   }
   bound_.resize(config_.listeners.size());
   for (pool::WorkerIndex w = 0; w < shared_.worker_count; ++w) {
-    auto worker = std::make_unique<Worker>(w, shared_, static_cast<WorkerHost&>(*this), *access_log_);
+    auto worker =
+        std::make_unique<Worker>(w, shared_, static_cast<WorkerHost&>(*this), *access_log_);
     for (const auto& upstream : upstreams_) {
       worker->add_upstream(*upstream, tls_.clients[upstream->index()].get());
     }
@@ -170,8 +171,9 @@ void Server::on_signal(int number) {
       return;
     case SIGHUP:
       access_log_->reopen();
-      spdlog::warn("SIGHUP: log files reopened; reloading the configuration is not supported yet, "
-                   "the running one stays");
+      spdlog::warn(
+          "SIGHUP: log files reopened; reloading the configuration is not supported yet, "
+          "the running one stays");
       return;
     default:
       break;
@@ -202,7 +204,8 @@ void Server::stop_accepting() {
   if (!accepting_) return;
   accepting_ = false;
   for (const auto& upstream : upstreams_) {
-    upstream->decide([](pool::Ledger& ledger, pool::Actions& actions) { ledger.shut_down(actions); });
+    upstream->decide(
+        [](pool::Ledger& ledger, pool::Actions& actions) { ledger.shut_down(actions); });
   }
   for (const auto& worker : workers_) {
     worker->loop().post([this, &worker = *worker] {
@@ -262,8 +265,10 @@ void Server::perform(pool::Upstream& upstream, pool::Action action) {
     }
   };
   Worker& worker = *workers_[std::visit(Target{}, action)];
-  worker.loop().post([&connections = worker.connections(upstream.index()),
-                      moved = std::move(action)]() mutable { connections.perform(std::move(moved)); });
+  worker.loop().post(
+      [&connections = worker.connections(upstream.index()), moved = std::move(action)]() mutable {
+        connections.perform(std::move(moved));
+      });
 }
 
 void Server::send_connection(pool::WorkerIndex worker, pool::Upstream& upstream,
@@ -277,8 +282,8 @@ void Server::send_connection(pool::WorkerIndex worker, pool::Upstream& upstream,
 }
 
 std::string Server::metrics() {
-  return render_figures({config_, workers_, upstreams_, tls_.servers, *access_log_, started_,
-                         started_wall_});
+  return render_figures(
+      {config_, workers_, upstreams_, tls_.servers, *access_log_, started_, started_wall_});
 }
 
 std::vector<ConnectionFacts> Server::connections() {
@@ -308,9 +313,9 @@ bool Server::kill(std::uint64_t id) {
 boost::json::value Server::status() {
   static constexpr std::array<std::string_view, 4> phases{"starting", "serving", "draining",
                                                           "stopped"};
-  return render_status({config_, workers_, upstreams_, tls_.servers, *access_log_, started_,
-                        started_wall_},
-                       bound_, phases[static_cast<std::size_t>(phase_.load())]);
+  return render_status(
+      {config_, workers_, upstreams_, tls_.servers, *access_log_, started_, started_wall_}, bound_,
+      phases[static_cast<std::size_t>(phase_.load())]);
 }
 
 }  // namespace weir::proxy

@@ -42,9 +42,7 @@ class Server final : private pool::Workers, private WorkerHost, private AdminSou
   // Serves until a signal ends it; returns the exit status.
   int run();
 
-  std::vector<config::Address> addresses(std::size_t listener) const {
-    return bound_[listener];
-  }
+  std::vector<config::Address> addresses(std::size_t listener) const { return bound_[listener]; }
   config::Address admin_address() const;
 
  private:
@@ -87,9 +85,9 @@ class Server final : private pool::Workers, private WorkerHost, private AdminSou
   std::chrono::steady_clock::time_point started_;
   std::chrono::system_clock::time_point started_wall_;
   std::unique_ptr<AccessLog> access_log_;
-  std::vector<std::unique_ptr<RouteTable>> routes_;       // by listener
-  std::vector<std::vector<config::Address>> bound_;       // by listener
-  std::vector<std::string> socket_files_;                 // to remove at the end
+  std::vector<std::unique_ptr<RouteTable>> routes_;  // by listener
+  std::vector<std::vector<config::Address>> bound_;  // by listener
+  std::vector<std::string> socket_files_;            // to remove at the end
   std::vector<std::unique_ptr<pool::Upstream>> upstreams_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::unique_ptr<Admin> admin_;

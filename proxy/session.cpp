@@ -19,7 +19,9 @@ Session::Session(Worker& worker, Listener& listener, std::uint64_t id, SocketAdd
       address_(client),
       accepted_wall_(worker.wall_clock()) {}
 
-Session::~Session() { WEIR_ASSERT(ended_, "a session ends with an outcome"); }
+Session::~Session() {
+  WEIR_ASSERT(ended_, "a session ends with an outcome");
+}
 
 void Session::start(int descriptor) {
   if (!client_.open(worker_.loop(), descriptor, *this, false)) {
@@ -137,7 +139,8 @@ Task<bool> Session::find_server() {
     const auto reason = verdict();
     if (!reason) continue;
     if (request.waiter() != nullptr && request.waiter()->failure != pool::Failure::none) {
-      detail_ = std::string(pool::word(request.waiter()->failure)) + ": " + request.waiter()->detail;
+      detail_ =
+          std::string(pool::word(request.waiter()->failure)) + ": " + request.waiter()->detail;
     }
     request.cancel();
     count_acquire(request, worker_.loop().now() - began);
@@ -206,7 +209,9 @@ void Session::open_tunnel() {
   tunnel_->start();
 }
 
-void Session::stream_ready(Stream&) { wakeup_.wake(); }
+void Session::stream_ready(Stream&) {
+  wakeup_.wake();
+}
 
 void Session::bytes_moved(Flow flow, std::size_t size) {
   last_byte_at_ = worker_.loop().now();
@@ -356,8 +361,10 @@ ConnectionFacts Session::facts() const {
   facts.listener = listener_.config().name;
   facts.route = choice_.route;
   if (connections_ != nullptr) facts.upstream = connections_->upstream().config().name;
-  if (lease_) facts.endpoint = worker_.endpoint_name(choice_.upstream, lease_.endpoint());
-  else if (!tried_.empty()) facts.endpoint = worker_.endpoint_name(choice_.upstream, tried_.back());
+  if (lease_)
+    facts.endpoint = worker_.endpoint_name(choice_.upstream, lease_.endpoint());
+  else if (!tried_.empty())
+    facts.endpoint = worker_.endpoint_name(choice_.upstream, tried_.back());
   if (tls_) {
     facts.tls = true;
     facts.tls_resumed = tls_->resumed;

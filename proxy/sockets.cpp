@@ -23,8 +23,9 @@ constexpr int backlog = 4096;
 std::string problem(const config::Address& address, int error) {
   std::string text = "cannot listen on " + address.text() + ": " + std::strerror(error);
   if (error == EACCES && address.port != 0 && address.port < 1024) {
-    text += " (ports below 1024 need the capability CAP_NET_BIND_SERVICE: "
-            "`setcap cap_net_bind_service=+ep weir`, or a higher port)";
+    text +=
+        " (ports below 1024 need the capability CAP_NET_BIND_SERVICE: "
+        "`setcap cap_net_bind_service=+ep weir`, or a higher port)";
   } else if (error == EADDRINUSE) {
     text += " (another process listens there already)";
   } else if (error == EADDRNOTAVAIL) {
@@ -41,13 +42,12 @@ std::unexpected<std::string> give_up(int descriptor, const config::Address& addr
 
 // A socket file that nobody listens on is left over from a process that was killed.
 bool remove_stale_socket(const config::Address& address) {
-  struct stat found {};
+  struct stat found{};
   if (::lstat(address.host.c_str(), &found) != 0 || !S_ISSOCK(found.st_mode)) return false;
   const int probe = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (probe < 0) return false;
   const KernelAddress kernel(address);
-  const bool refused =
-      ::connect(probe, kernel.data(), kernel.size()) != 0 && errno == ECONNREFUSED;
+  const bool refused = ::connect(probe, kernel.data(), kernel.size()) != 0 && errno == ECONNREFUSED;
   ::close(probe);
   return refused && ::unlink(address.host.c_str()) == 0;
 }
@@ -65,8 +65,7 @@ bool is_free(const config::Address& address) {
   if (probe < 0) return false;
   set_option(probe, SOL_SOCKET, SO_REUSEADDR);
   if (kernel.family() == AF_INET6) set_option(probe, IPPROTO_IPV6, IPV6_V6ONLY);
-  const bool good =
-      ::bind(probe, kernel.data(), kernel.size()) == 0 && ::listen(probe, 1) == 0;
+  const bool good = ::bind(probe, kernel.data(), kernel.size()) == 0 && ::listen(probe, 1) == 0;
   const int error = errno;
   ::close(probe);
   errno = error;
@@ -80,7 +79,7 @@ double cgroup_quota() {
   while (std::getline(membership, line)) {
     if (!line.starts_with("0::")) continue;
     // The limit of any ancestor counts.
-    for (std::string path = line.substr(3); ;) {
+    for (std::string path = line.substr(3);;) {
       std::ifstream file("/sys/fs/cgroup" + path + "/cpu.max");
       std::string quota;
       double period = 0;
@@ -129,7 +128,9 @@ int open_socket(int family) {
   return ::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 }
 
-void close_descriptor(int descriptor) { ::close(descriptor); }
+void close_descriptor(int descriptor) {
+  ::close(descriptor);
+}
 
 int pending_error(int descriptor) {
   int error = 0;

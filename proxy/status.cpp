@@ -46,9 +46,8 @@ json::object upstream_status(const pool::Upstream& upstream) {
                                        {"idle", counts.idle},
                                        {"leased", counts.leased}});
     }
-    return json::object{{"name", config.name},
-                        {"waiting", ledger.waiting()},
-                        {"endpoints", std::move(endpoints)}};
+    return json::object{
+        {"name", config.name}, {"waiting", ledger.waiting()}, {"endpoints", std::move(endpoints)}};
   });
 }
 

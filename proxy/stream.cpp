@@ -23,7 +23,9 @@ constexpr std::size_t most_discarded = 1024 * 1024;
 }  // namespace
 
 Stream::Stream() = default;
-Stream::Stream(Stream&& other) noexcept { *this = std::move(other); }
+Stream::Stream(Stream&& other) noexcept {
+  *this = std::move(other);
+}
 
 Stream& Stream::operator=(Stream&& other) noexcept {
   if (this == &other) return *this;
@@ -50,7 +52,9 @@ Stream& Stream::operator=(Stream&& other) noexcept {
   return *this;
 }
 
-Stream::~Stream() { close(); }
+Stream::~Stream() {
+  close();
+}
 
 bool Stream::open(EventLoop& loop, int descriptor, StreamOwner& owner, bool connecting) {
   WEIR_ASSERT(!is_open(), "a stream is opened once");
@@ -85,11 +89,17 @@ bool Stream::attach(EventLoop& loop, StreamOwner& owner) {
   return true;
 }
 
-void Stream::start_tls(ssl_st* ssl) { tls_ = std::make_unique<TlsChannel>(ssl, *this); }
+void Stream::start_tls(ssl_st* ssl) {
+  tls_ = std::make_unique<TlsChannel>(ssl, *this);
+}
 
-ssl_st* Stream::ssl() const { return tls_ ? tls_->ssl() : nullptr; }
+ssl_st* Stream::ssl() const {
+  return tls_ ? tls_->ssl() : nullptr;
+}
 
-Stream::Handshake Stream::handshake() { return tls_->handshake(); }
+Stream::Handshake Stream::handshake() {
+  return tls_->handshake();
+}
 
 Read Stream::read(std::span<std::byte> to, std::size_t& size) {
   return tls_ ? tls_->read(to, size) : receive(to, size);

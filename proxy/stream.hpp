@@ -81,7 +81,8 @@ class Stream final : private Watch {
 
   void close();  // an orderly end: the kernel still delivers what was sent
   // Says goodbye and closes although the peer may still be talking. Its bytes are thrown away
-  // first, because the kernel answers unread ones with a reset, which could overtake our last words.
+  // first, because the kernel answers unread ones with a reset, which could overtake our last
+  // words.
   void hang_up();
   void abort();  // RST: the other side learns that the stream is incomplete
 

@@ -106,7 +106,8 @@ class TlsServer::State {
     }
   };
 
-  explicit State(const config::TlsSettings& from) : settings(from), tickets(from.session_tickets.rotate) {}
+  explicit State(const config::TlsSettings& from)
+      : settings(from), tickets(from.session_tickets.rotate) {}
 
   bool add(const config::Certificate& files, std::vector<config::Problem>& problems);
   Choice* find(const std::string& server_name);
@@ -207,8 +208,8 @@ int TlsServer::State::choose_protocol(SSL*, const unsigned char** out, unsigned 
                                       void* self) {
   const auto& ours = static_cast<State*>(self)->protocols;
   unsigned char* chosen = nullptr;
-  const int result = SSL_select_next_proto(&chosen, out_size, ours.data(),
-                                           static_cast<unsigned>(ours.size()), offered, offered_size);
+  const int result = SSL_select_next_proto(
+      &chosen, out_size, ours.data(), static_cast<unsigned>(ours.size()), offered, offered_size);
   if (result != OPENSSL_NPN_NEGOTIATED) return SSL_TLSEXT_ERR_ALERT_FATAL;
   *out = chosen;
   return SSL_TLSEXT_ERR_OK;
@@ -235,7 +236,9 @@ ssl_st* TlsServer::accept() const {
   return ssl;
 }
 
-std::vector<CertificateExpiry> TlsServer::expiries() const { return state_->expiries; }
+std::vector<CertificateExpiry> TlsServer::expiries() const {
+  return state_->expiries;
+}
 
 class TlsClient::State {
  public:
@@ -273,10 +276,12 @@ int client_endpoint_index() {
 
 int TlsClient::State::keep_session(SSL* ssl, SSL_SESSION* session) {
   auto* state = static_cast<State*>(SSL_get_ex_data(ssl, client_state_index()));
-  const auto endpoint = reinterpret_cast<std::uintptr_t>(SSL_get_ex_data(ssl, client_endpoint_index()));
+  const auto endpoint =
+      reinterpret_cast<std::uintptr_t>(SSL_get_ex_data(ssl, client_endpoint_index()));
   const std::scoped_lock lock(state->mutex);
   state->sessions.insert_or_assign(
-      endpoint, std::unique_ptr<SSL_SESSION, decltype(&SSL_SESSION_free)>(session, &SSL_SESSION_free));
+      endpoint,
+      std::unique_ptr<SSL_SESSION, decltype(&SSL_SESSION_free)>(session, &SSL_SESSION_free));
   return 1;
 }
 
@@ -293,9 +298,9 @@ std::unique_ptr<TlsClient> TlsClient::make(const config::UpstreamTls& settings,
   if (settings.ca == "system") {
     SSL_CTX_set_default_verify_paths(context);
   } else if (SSL_CTX_load_verify_file(context, settings.ca.c_str()) != 1) {
-    problems.push_back(tls_problem(settings.ca_place, "cannot use `" + settings.ca +
-                                                          "` as certificate authorities: " +
-                                                          last_openssl_error()));
+    problems.push_back(tls_problem(
+        settings.ca_place,
+        "cannot use `" + settings.ca + "` as certificate authorities: " + last_openssl_error()));
     return nullptr;
   }
   if (settings.certificate) {
@@ -304,8 +309,7 @@ std::unique_ptr<TlsClient> TlsClient::make(const config::UpstreamTls& settings,
       return nullptr;
     }
   }
-  SSL_CTX_set_session_cache_mode(context,
-                                 SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL_STORE);
+  SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL_STORE);
   SSL_CTX_sess_set_new_cb(context, &State::keep_session);
   state->protocols = alpn_wire(settings.alpn);
   if (!state->protocols.empty()) {

@@ -30,7 +30,9 @@ BioPointer memory(const std::string& text) {
 }
 
 // A key with a passphrase is refused rather than asked for: a server has no terminal.
-int no_passphrase(char*, int, int, void*) { return -1; }
+int no_passphrase(char*, int, int, void*) {
+  return -1;
+}
 
 std::string lower(std::string text) {
   std::ranges::transform(text, text.begin(), [](char c) {
@@ -100,15 +102,17 @@ std::string last_openssl_error() {
 
 std::optional<KeyedCertificate> load_certificate(const config::Certificate& files,
                                                  std::vector<config::Problem>& problems) {
-  const auto cert = files.cert_pem ? files.cert_pem : read_file(files.cert, files.cert_place, problems);
+  const auto cert =
+      files.cert_pem ? files.cert_pem : read_file(files.cert, files.cert_place, problems);
   const auto key = files.key_pem ? files.key_pem : read_file(files.key, files.key_place, problems);
   if (!cert || !key) return std::nullopt;
   KeyedCertificate loaded;
   loaded.chain = read_chain(*cert);
   ERR_clear_error();
   if (loaded.chain.empty()) {
-    problems.push_back(tls_problem(files.cert_place, "`" + files.cert + "` holds no certificate",
-                                   "it must be a PEM file: -----BEGIN CERTIFICATE-----, leaf first"));
+    problems.push_back(
+        tls_problem(files.cert_place, "`" + files.cert + "` holds no certificate",
+                    "it must be a PEM file: -----BEGIN CERTIFICATE-----, leaf first"));
   }
   loaded.key.reset(PEM_read_bio_PrivateKey(memory(*key).get(), nullptr, &no_passphrase, nullptr));
   if (!loaded.key) {
@@ -121,7 +125,8 @@ std::optional<KeyedCertificate> load_certificate(const config::Certificate& file
   if (X509_check_private_key(leaf, loaded.key.get()) != 1) {
     ERR_clear_error();
     problems.push_back(tls_problem(
-        files.key_place, "the key `" + files.key + "` does not match the certificate `" + files.cert + "`",
+        files.key_place,
+        "the key `" + files.key + "` does not match the certificate `" + files.cert + "`",
         "give the key that the certificate was made with; in a chain the leaf comes first"));
     return std::nullopt;
   }

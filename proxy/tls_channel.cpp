@@ -11,7 +11,8 @@
 namespace weir::proxy {
 namespace {
 
-// What may wait in user space for a peer that makes us answer (key updates, alerts) but never reads.
+// What may wait in user space for a peer that makes us answer (key updates, alerts) but never
+// reads.
 constexpr std::size_t most_unsent_bytes = 1024 * 1024;
 
 }  // namespace

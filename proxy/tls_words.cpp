@@ -20,13 +20,17 @@ struct Word {
 };
 
 constexpr std::array words{
-    Word{SSL_R_UNSUPPORTED_PROTOCOL, "protocol_version", "client offered no TLS version that is allowed"},
-    Word{SSL_R_VERSION_TOO_LOW, "protocol_version", "client offered no TLS version that is allowed"},
+    Word{SSL_R_UNSUPPORTED_PROTOCOL, "protocol_version",
+         "client offered no TLS version that is allowed"},
+    Word{SSL_R_VERSION_TOO_LOW, "protocol_version",
+         "client offered no TLS version that is allowed"},
     Word{SSL_R_NO_SHARED_CIPHER, "no_shared_cipher", "no shared cipher"},
-    Word{SSL_R_NO_SUITABLE_SIGNATURE_ALGORITHM, "no_shared_cipher", "no shared signature algorithm"},
+    Word{SSL_R_NO_SUITABLE_SIGNATURE_ALGORITHM, "no_shared_cipher",
+         "no shared signature algorithm"},
     Word{SSL_R_NO_SUITABLE_KEY_SHARE, "no_shared_group", "no shared key exchange group"},
     Word{SSL_R_NO_APPLICATION_PROTOCOL, "no_shared_alpn", "no shared application protocol (ALPN)"},
-    Word{SSL_R_TLSV1_UNRECOGNIZED_NAME, "unknown_server_name", "no certificate for the server name"},
+    Word{SSL_R_TLSV1_UNRECOGNIZED_NAME, "unknown_server_name",
+         "no certificate for the server name"},
     Word{SSL_R_HTTP_REQUEST, "not_tls", "plain HTTP was spoken to a TLS port"},
     Word{SSL_R_HTTPS_PROXY_REQUEST, "not_tls", "plain HTTP was spoken to a TLS port"},
     Word{SSL_R_WRONG_VERSION_NUMBER, "not_tls", "the peer does not speak TLS"},
@@ -40,8 +44,10 @@ constexpr std::string_view peer_alert = "peer_alert";
 TlsFacts tls_facts(const ssl_st* ssl) {
   TlsFacts facts;
   facts.version = SSL_get_version(ssl);
-  if (const SSL_CIPHER* cipher = SSL_get_current_cipher(ssl)) facts.cipher = SSL_CIPHER_get_name(cipher);
-  if (const char* name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name)) facts.server_name = name;
+  if (const SSL_CIPHER* cipher = SSL_get_current_cipher(ssl))
+    facts.cipher = SSL_CIPHER_get_name(cipher);
+  if (const char* name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name))
+    facts.server_name = name;
   const unsigned char* protocol = nullptr;
   unsigned size = 0;
   SSL_get0_alpn_selected(ssl, &protocol, &size);
@@ -77,10 +83,18 @@ TlsFailure tls_failure(const Stream& stream) {
 }
 
 const std::vector<std::string_view>& tls_failure_reasons() {
-  static const std::vector<std::string_view> reasons{
-      "protocol_version", "no_shared_cipher", "no_shared_group", "no_shared_alpn",
-      "unknown_server_name", "not_tls", "certificate", peer_alert, "reset", "closed", "timeout",
-      "other"};
+  static const std::vector<std::string_view> reasons{"protocol_version",
+                                                     "no_shared_cipher",
+                                                     "no_shared_group",
+                                                     "no_shared_alpn",
+                                                     "unknown_server_name",
+                                                     "not_tls",
+                                                     "certificate",
+                                                     peer_alert,
+                                                     "reset",
+                                                     "closed",
+                                                     "timeout",
+                                                     "other"};
   return reasons;
 }
 

@@ -16,9 +16,13 @@ void Tunnel::start() {
   pump_both();
 }
 
-void Tunnel::stream_ready(Stream&) { pump_both(); }
+void Tunnel::stream_ready(Stream&) {
+  pump_both();
+}
 
-void Tunnel::go_on() { pump_both(); }
+void Tunnel::go_on() {
+  pump_both();
+}
 
 void Tunnel::pump_both() {
   for (Direction& direction : directions_) {

@@ -6,9 +6,13 @@
 
 namespace weir::proxy {
 
-std::string version() { return WEIR_VERSION; }
+std::string version() {
+  return WEIR_VERSION;
+}
 
-std::string revision() { return WEIR_REVISION; }
+std::string revision() {
+  return WEIR_REVISION;
+}
 
 std::string compiler() {
 #if defined(__clang__)
@@ -18,7 +22,9 @@ std::string compiler() {
 #endif
 }
 
-std::string openssl() { return OpenSSL_version(OPENSSL_VERSION); }
+std::string openssl() {
+  return OpenSSL_version(OPENSSL_VERSION);
+}
 
 std::string boost() {
   return "Boost " + std::to_string(BOOST_VERSION / 100000) + "." +

@@ -16,7 +16,9 @@ using namespace std::chrono_literals;
 // How often a worker looks whether its share of the pools wants warming.
 constexpr config::Duration maintenance_interval = 100ms;
 
-int open_reserve() { return ::open("/dev/null", O_RDONLY | O_CLOEXEC); }
+int open_reserve() {
+  return ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
 
 }  // namespace
 

@@ -117,8 +117,7 @@ upstreams:
 )");
 }
 
-TEST(Schema, StoresEveryValueOfTheLanguage) {
-  const Config config = config_of(R"(version: 1
+constexpr const char* every_value = R"(version: 1
 workers: 4
 limits: { connections: 10, handshakes: 20 }
 drain: { delay: 1s, timeout: 2s }
@@ -172,7 +171,10 @@ upstreams:
       healthy_after: 4
       unhealthy_after: 5
       port: 6
-)");
+)";
+
+TEST(Schema, StoresEveryValueOfTheLanguage) {
+  const Config config = config_of(every_value);
   EXPECT_EQ(config.workers, 4U);
   EXPECT_EQ(config.limits.connections, 10U);
   EXPECT_EQ(config.limits.handshakes, 20U);

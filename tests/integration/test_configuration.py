@@ -76,7 +76,7 @@ BROKEN = {
     "missing unit": (
         changed('    endpoints:', '    connect_timeout: §5\n    endpoints:'), ["unit|5s|ms"]),
     "unknown unit": (
-        changed('    endpoints:', '    connect_timeout: §5parsec\n    endpoints:'), ["parsec|unit"]),
+        changed("    endpoints:", "    connect_timeout: §5pc\n    endpoints:"), ["pc|unit"]),
     "dangling upstream": (
         changed('upstream: api', 'upstream: §apo'), ["apo", "did you mean `api`"]),
     "dangling tls": (

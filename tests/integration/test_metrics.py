@@ -44,9 +44,8 @@ HISTOGRAMS = {
     "weir_health_check_seconds": {"upstream"},
     "weir_worker_loop_seconds": {"worker"},
 }
-PROCESS = ["process_open_fds", "process_max_fds",
-           "process_resident_memory_bytes", "process_virtual_memory_bytes",
-           "process_start_time_seconds"]
+PROCESS = ["process_open_fds", "process_max_fds", "process_resident_memory_bytes",
+           "process_virtual_memory_bytes", "process_start_time_seconds"]
 
 
 @pytest.fixture

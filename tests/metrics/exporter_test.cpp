@@ -65,8 +65,8 @@ TEST(Exporter, RendersHistogramsCumulatively) {
   histogram.observe(200s);
   HistogramSum sum(Buckets::durations);
   sum.add(histogram);
-  const std::string text =
-      render([&](Scrape& scrape) { scrape.histogram(Family::tls_handshake_seconds, {"web"}, sum); });
+  const std::string text = render(
+      [&](Scrape& scrape) { scrape.histogram(Family::tls_handshake_seconds, {"web"}, sum); });
   EXPECT_THAT(text, testing::HasSubstr("weir_tls_handshake_seconds_count{listener=\"web\"} 2\n"));
   EXPECT_THAT(text, testing::HasSubstr("le=\"0.0001\"} 0\n"));
   EXPECT_THAT(text, testing::HasSubstr("le=\"0.00025\"} 1\n"));

@@ -12,7 +12,9 @@ config::HealthCheck check() {
   return result;
 }
 
-TEST(Health, StartsHealthy) { EXPECT_TRUE(Health(check()).healthy()); }
+TEST(Health, StartsHealthy) {
+  EXPECT_TRUE(Health(check()).healthy());
+}
 
 TEST(Health, FailsAfterFailuresInARow) {
   Health health(check());

@@ -1,98 +1,16 @@
-// The ledger is plain data: connections are bare objects, time is moved by hand, and the actions
-// are looked at instead of carried out. `Books` plays the workers.
-
-#include "pool/ledger.hpp"
+// The ledger is plain data: `Books` plays the workers.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <deque>
-#include <memory>
-#include <random>
-#include <set>
+#include <array>
+
+#include "tests/support/books.hpp"
 
 namespace weir::pool {
 namespace {
 
 using namespace std::chrono_literals;
-
-config::Upstream upstream(std::size_t endpoints, config::Pool pool = {}) {
-  config::Upstream result;
-  result.name = "api";
-  result.pool = pool;
-  for (std::size_t i = 0; i < endpoints; ++i) {
-    config::Endpoint endpoint;
-    endpoint.address = {config::Address::Kind::ipv4, "127.0.0.1", static_cast<std::uint16_t>(i + 1)};
-    result.endpoints.push_back(endpoint);
-  }
-  return result;
-}
-
-// A ledger with its workers played by the test.
-class Books {
- public:
-  explicit Books(config::Upstream config, std::size_t workers = 1)
-      : config_(std::move(config)), ledger(config_, workers) {}
-
-  Ledger::Asked acquire(WorkerIndex worker = 0) {
-    auto asked = ledger.acquire(worker, {}, now, actions);
-    settle();
-    return asked;
-  }
-
-  // Sorts what the ledger asked for into what is open to be answered.
-  void settle() {
-    for (Action& action : actions) {
-      if (auto* open = std::get_if<Open>(&action)) {
-        openings.push_back(std::move(open->opening));
-      } else if (auto* hand = std::get_if<Hand>(&action)) {
-        handed.emplace_back(hand->connection, hand->waiter);
-      } else if (auto* fail = std::get_if<Fail>(&action)) {
-        failed.push_back(fail->waiter);
-      } else if (auto* close = std::get_if<Close>(&action)) {
-        closed.emplace_back(close->connection, close->why);
-      }
-    }
-    actions.clear();
-    ledger.check_invariants();
-  }
-
-  Ledger::Placed succeed(std::size_t index = 0) {
-    const std::unique_ptr<Opening> opening = take(index);
-    connections.push_back(std::make_unique<Connection>());
-    last = connections.back().get();
-    auto placed = ledger.opened(*opening, *last, now, actions);
-    settle();
-    return placed;
-  }
-
-  void fail(std::size_t index = 0, Failure failure = Failure::refused) {
-    const std::unique_ptr<Opening> opening = take(index);
-    ledger.open_failed(*opening, failure, "refused", now, actions);
-    settle();
-  }
-
-  std::unique_ptr<Opening> take(std::size_t index) {
-    auto opening = std::move(openings.at(index));
-    openings.erase(openings.begin() + static_cast<std::ptrdiff_t>(index));
-    return opening;
-  }
-
- private:
-  config::Upstream config_;
-
- public:
-  std::vector<std::unique_ptr<Connection>> connections;
-  Ledger ledger;
-  TimePoint now{1h};
-  Actions actions;
-  std::deque<std::unique_ptr<Opening>> openings;
-  std::vector<std::pair<Connection*, std::shared_ptr<Waiter>>> handed;
-  std::vector<std::shared_ptr<Waiter>> failed;
-  std::vector<std::pair<Connection*, Closed>> closed;
-  Connection* last = nullptr;
-};
 
 TEST(Ledger, OpensAConnectionForTheFirstSession) {
   Books books(upstream(1));
@@ -355,8 +273,7 @@ TEST(Ledger, ReplacesAnAgeingConnectionBeforeItCloses) {
   Connection* const old = books.last;
   books.now += 25s;
 
-  const auto again =
-      books.ledger.expire(*old, Ledger::Expiry::fresh_age, books.now, books.actions);
+  const auto again = books.ledger.expire(*old, Ledger::Expiry::fresh_age, books.now, books.actions);
   books.settle();
 
   EXPECT_TRUE(again.has_value());
@@ -387,138 +304,6 @@ TEST(Ledger, KeepsNothingIdleWhenThePoolIsOff) {
   books.settle();
 
   EXPECT_EQ(books.succeed().where, Ledger::Placed::Where::nobody);
-}
-
-// Random sessions, endpoints and failures on several workers: the invariants hold after each step,
-// every waiter ends exactly once, and at the end the books are empty.
-class Storm {
- public:
-  explicit Storm(unsigned seed)
-      : random_(seed),
-        books_(upstream(3, {.max_connections = 4,
-                            .max_total = 10,
-                            .min_idle = 2,
-                            .max_idle = 3,
-                            .max_opening = 2,
-                            .max_waiting = 6}),
-               workers) {}
-
-  void run() {
-    for (int i = 0; i < 400; ++i) step();
-    finish();
-  }
-
- private:
-  static constexpr std::size_t workers = 3;
-
-  std::size_t below(std::size_t count) { return random_() % count; }
-
-  void step() {
-    books_.now += std::chrono::milliseconds(below(300));
-    switch (below(9)) {
-      case 0:
-      case 1:
-      case 2:
-        ask();
-        break;
-      case 3:
-      case 4:
-        if (!books_.openings.empty()) place(books_.succeed(below(books_.openings.size())));
-        break;
-      case 5:
-        if (!books_.openings.empty()) books_.fail(below(books_.openings.size()));
-        break;
-      case 6:
-        release();
-        break;
-      case 7:
-        give_up();
-        break;
-      default:
-        books_.ledger.set_healthy(static_cast<EndpointIndex>(below(3)), below(4) != 0, books_.now,
-                                  books_.actions);
-        books_.ledger.warm(books_.now, books_.actions);
-    }
-    settle();
-  }
-
-  void ask() {
-    const auto asked = books_.acquire(static_cast<WorkerIndex>(below(workers)));
-    if (asked.connection != nullptr) leased_.push_back(asked.connection);
-    if (asked.waiter && asked.waiter->state == Waiter::State::waiting) waiting_.insert(asked.waiter);
-    if (asked.waiter && asked.waiter->state == Waiter::State::granted) waiting_.insert(asked.waiter);
-  }
-
-  void place(const Ledger::Placed& placed) {
-    if (placed.where != Ledger::Placed::Where::waiter) return;
-    ASSERT_EQ(waiting_.erase(placed.waiter), 1U);
-    leased_.push_back(books_.last);
-  }
-
-  void settle() {
-    books_.settle();
-    while (!books_.handed.empty()) {
-      const auto [connection, waiter] = books_.handed.back();
-      books_.handed.pop_back();
-      if (below(4) == 0) {
-        books_.ledger.hand_failed(connection->endpoint, waiter, Closed::peer_closed, books_.now,
-                                  books_.actions);
-      } else {
-        ASSERT_EQ(waiting_.erase(waiter), 1U);
-        connection->worker = waiter->worker;
-        leased_.push_back(connection);
-      }
-      books_.settle();
-    }
-    for (const auto& waiter : books_.failed) ASSERT_EQ(waiting_.erase(waiter), 1U);
-    books_.failed.clear();
-  }
-
-  void release() {
-    if (leased_.empty()) return;
-    const std::size_t index = below(leased_.size());
-    const EndpointIndex endpoint = leased_[index]->endpoint;
-    leased_.erase(leased_.begin() + static_cast<std::ptrdiff_t>(index));
-    books_.ledger.released(endpoint, Closed::consumed, books_.now, books_.actions);
-  }
-
-  void give_up() {
-    if (waiting_.empty()) return;
-    const std::shared_ptr<Waiter> waiter = *waiting_.begin();
-    if (books_.ledger.give_up(*waiter, books_.now, books_.actions)) waiting_.erase(waiter);
-  }
-
-  void finish() {
-    for (int i = 0; i < 1000 && (!waiting_.empty() || !leased_.empty() || !books_.openings.empty());
-         ++i) {
-      give_up();
-      settle();
-      release();
-      settle();
-      if (!books_.openings.empty()) books_.fail();
-      settle();
-    }
-    books_.ledger.shut_down(books_.actions);
-    books_.settle();
-    EXPECT_TRUE(waiting_.empty());
-    for (EndpointIndex i = 0; i < 3; ++i) {
-      EXPECT_EQ(books_.ledger.counts(i).idle + books_.ledger.counts(i).leased, 0U);
-    }
-    EXPECT_EQ(books_.ledger.queue_length(), 0U);
-  }
-
-  std::mt19937 random_;
-  Books books_;
-  std::set<std::shared_ptr<Waiter>> waiting_;
-  std::vector<Connection*> leased_;
-};
-
-TEST(Ledger, HoldsItsInvariantsInAnyStorm) {
-  for (unsigned seed = 0; seed < 2000; ++seed) {
-    SCOPED_TRACE(testing::Message() << "seed " << seed);
-    Storm(seed).run();
-    if (testing::Test::HasFailure()) return;
-  }
 }
 
 }  // namespace

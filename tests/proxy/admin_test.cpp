@@ -95,7 +95,8 @@ TEST_F(AdminTest, SortsFiltersAndLimitsConnections) {
 }
 
 TEST_F(AdminTest, NamesAWrongParameter) {
-  for (const char* target : {"/connections?sort=size", "/connections?limit=x", "/connections?x=1"}) {
+  for (const char* target :
+       {"/connections?sort=size", "/connections?limit=x", "/connections?x=1"}) {
     EXPECT_EQ(get(target).result(), http::status::bad_request) << target;
   }
   EXPECT_THAT(get("/connections?limit=-1").body(), testing::HasSubstr("limit"));
@@ -151,7 +152,9 @@ class Caller {
 
 class LiveAdminTest : public AdminTest {
  protected:
-  LiveAdminTest() : admin_({config::Address::Kind::ipv4, "127.0.0.1", 0}, source_) { admin_.start(); }
+  LiveAdminTest() : admin_({config::Address::Kind::ipv4, "127.0.0.1", 0}, source_) {
+    admin_.start();
+  }
   ~LiveAdminTest() override { admin_.stop(); }
   std::uint16_t port() const { return admin_.local_address().port; }
   Admin admin_;

@@ -25,7 +25,8 @@ TEST(CommandLine, TakesAnotherFile) {
 }
 
 TEST(CommandLine, TakesTheDemosPorts) {
-  const auto line = parse({"demo", "--tls-port", "1", "--plain-port", "2", "--admin-port", "3"}).value();
+  const auto line =
+      parse({"demo", "--tls-port", "1", "--plain-port", "2", "--admin-port", "3"}).value();
   EXPECT_EQ(line.demo_tls_port, 1);
   EXPECT_EQ(line.demo_plain_port, 2);
   EXPECT_EQ(line.demo_admin_port, 3);

@@ -65,11 +65,11 @@ TEST(Deadlines, MoveLaterAndEarlier) {
 
 TEST(Deadlines, TellHowLongOneMaySleep) {
   Deadlines wheel(start);
-  EXPECT_FALSE(wheel.sleep_for(start).has_value());
+  EXPECT_FALSE(wheel.may_sleep(start).has_value());
   Alarm alarm;
   alarm.set(wheel, start + 30ms);
-  EXPECT_EQ(wheel.sleep_for(start), Nanoseconds(30ms));
-  EXPECT_EQ(wheel.sleep_for(start + 40ms), Nanoseconds(0));
+  EXPECT_EQ(wheel.may_sleep(start), Nanoseconds(30ms));
+  EXPECT_EQ(wheel.may_sleep(start + 40ms), Nanoseconds(0));
   wheel.advance_to(start + 40ms);
 }
 
@@ -133,7 +133,7 @@ TEST(Deadlines, WakeTheirOwnerInTimeAndSeldom) {
   TimePoint now = start;
   int naps = 0;
   while (alarm.fired.empty()) {
-    const auto sleep = wheel.sleep_for(now);
+    const auto sleep = wheel.may_sleep(now);
     ASSERT_TRUE(sleep.has_value());
     now += *sleep;
     wheel.advance_to(now);

@@ -152,7 +152,8 @@ TEST_F(TunnelTest, LosesNothingUnderBackpressureBothWays) {
   while (!ended_) {
     for (std::size_t i = 0; i < 2; ++i) {
       if (sent[i] < data[i].size()) {
-        const std::size_t size = std::min<std::size_t>(1 + random() % 100'000, data[i].size() - sent[i]);
+        const std::size_t size =
+            std::min<std::size_t>(1 + random() % 100'000, data[i].size() - sent[i]);
         const ssize_t count = ::send(ends[i]->far, data[i].data() + sent[i], size, MSG_NOSIGNAL);
         if (count > 0) sent[i] += static_cast<std::size_t>(count);
         if (sent[i] == data[i].size()) ::shutdown(ends[i]->far, SHUT_WR);

@@ -1,0 +1,93 @@
+#pragma once
+// A ledger with its workers played by a test: actions are looked at instead of carried out,
+// connections are bare objects, time is moved by hand.
+
+#include <algorithm>
+#include <deque>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "pool/ledger.hpp"
+
+namespace weir::pool {
+
+inline config::Upstream upstream(std::size_t endpoints, config::Pool pool = {}) {
+  config::Upstream result;
+  result.name = "api";
+  result.pool = pool;
+  for (std::size_t i = 0; i < endpoints; ++i) {
+    config::Endpoint endpoint;
+    endpoint.address = {config::Address::Kind::ipv4, "127.0.0.1",
+                        static_cast<std::uint16_t>(i + 1)};
+    result.endpoints.push_back(endpoint);
+  }
+  return result;
+}
+
+// A ledger with its workers played by the test.
+class Books {
+ public:
+  explicit Books(config::Upstream config, std::size_t workers = 1)
+      : config_(std::move(config)), ledger(config_, workers) {}
+
+  Ledger::Asked acquire(WorkerIndex worker = 0) {
+    auto asked = ledger.acquire(worker, {}, now, actions);
+    settle();
+    return asked;
+  }
+
+  // Sorts what the ledger asked for into what is open to be answered.
+  void settle() {
+    for (Action& action : actions) {
+      if (auto* open = std::get_if<Open>(&action)) {
+        openings.push_back(std::move(open->opening));
+      } else if (auto* hand = std::get_if<Hand>(&action)) {
+        handed.emplace_back(hand->connection, hand->waiter);
+      } else if (auto* fail = std::get_if<Fail>(&action)) {
+        failed.push_back(fail->waiter);
+      } else if (auto* close = std::get_if<Close>(&action)) {
+        closed.emplace_back(close->connection, close->why);
+      }
+    }
+    actions.clear();
+    ledger.check_invariants();
+  }
+
+  Ledger::Placed succeed(std::size_t index = 0) {
+    const std::unique_ptr<Opening> opening = take(index);
+    connections.push_back(std::make_unique<Connection>());
+    last = connections.back().get();
+    auto placed = ledger.opened(*opening, *last, now, actions);
+    settle();
+    return placed;
+  }
+
+  void fail(std::size_t index = 0, Failure failure = Failure::refused) {
+    const std::unique_ptr<Opening> opening = take(index);
+    ledger.open_failed(*opening, failure, "refused", now, actions);
+    settle();
+  }
+
+  std::unique_ptr<Opening> take(std::size_t index) {
+    auto opening = std::move(openings.at(index));
+    openings.erase(openings.begin() + static_cast<std::ptrdiff_t>(index));
+    return opening;
+  }
+
+ private:
+  config::Upstream config_;
+
+ public:
+  std::vector<std::unique_ptr<Connection>> connections;
+  Ledger ledger;
+  TimePoint now{std::chrono::hours(1)};
+  Actions actions;
+  std::deque<std::unique_ptr<Opening>> openings;
+  std::vector<std::pair<Connection*, std::shared_ptr<Waiter>>> handed;
+  std::vector<std::shared_ptr<Waiter>> failed;
+  std::vector<std::pair<Connection*, Closed>> closed;
+  Connection* last = nullptr;
+};
+
+}  // namespace weir::pool
