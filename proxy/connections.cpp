@@ -269,8 +269,9 @@ void Connections::place(std::unique_ptr<ServerConnection> connection, pool::Ledg
     return;
   }
   connection->stream_.detach();
-  worker_.send_connection(placed.waiter->worker, upstream_, std::move(connection),
-                          std::move(placed.waiter), pool::Source::opened);
+  const pool::WorkerIndex target = placed.waiter->worker;
+  worker_.send_connection(target, upstream_, std::move(connection), std::move(placed.waiter),
+                          pool::Source::opened);
 }
 
 void Connections::arrive(std::unique_ptr<ServerConnection> connection,

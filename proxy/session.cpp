@@ -261,7 +261,8 @@ bool Session::try_elsewhere() {
   endpoint_counters_ = nullptr;
   client_.change_owner(*this);
   setting_up_ = true;
-  worker_.loop().tasks().spawn("session", set_up_again());
+  // Not at once: the tunnel that asks is still on the stack, and set_up_again() destroys it.
+  worker_.loop().post([this] { worker_.loop().tasks().spawn("session", set_up_again()); });
   return true;
 }
 
