@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <deque>
 #include <fstream>
 #include <iterator>
 #include <mutex>
@@ -254,10 +255,12 @@ class TlsClient::State {
   config::UpstreamTls settings;
   ContextPointer context{nullptr, &SSL_CTX_free};
   std::vector<unsigned char> protocols;
+  using Session = std::unique_ptr<SSL_SESSION, decltype(&SSL_SESSION_free)>;
+  // A ticket is used once (RFC 8446, C.4), and many connections open at the same time: each
+  // endpoint has a stack of them, the newest on top.
+  static constexpr std::size_t most_sessions = 64;
   std::mutex mutex;
-  // The newest session of each endpoint.
-  std::unordered_map<std::size_t, std::unique_ptr<SSL_SESSION, decltype(&SSL_SESSION_free)>>
-      sessions;
+  std::unordered_map<std::size_t, std::deque<Session>> sessions;
 };
 
 namespace {
@@ -279,9 +282,9 @@ int TlsClient::State::keep_session(SSL* ssl, SSL_SESSION* session) {
   const auto endpoint =
       reinterpret_cast<std::uintptr_t>(SSL_get_ex_data(ssl, client_endpoint_index()));
   const std::scoped_lock lock(state->mutex);
-  state->sessions.insert_or_assign(
-      endpoint,
-      std::unique_ptr<SSL_SESSION, decltype(&SSL_SESSION_free)>(session, &SSL_SESSION_free));
+  std::deque<Session>& kept = state->sessions[endpoint];
+  kept.emplace_back(session, &SSL_SESSION_free);
+  if (kept.size() > most_sessions) kept.pop_front();
   return 1;
 }
 
@@ -334,11 +337,10 @@ ssl_st* TlsClient::connect(const config::Address& address, std::size_t endpoint)
     X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), address.host.c_str());
   }
   const std::scoped_lock lock(state_->mutex);
-  const auto session = state_->sessions.find(endpoint);
-  if (session != state_->sessions.end()) {
-    SSL_set_session(ssl, session->second.get());
-    // A ticket is used once: RFC 8446, C.4.
-    state_->sessions.erase(session);
+  const auto kept = state_->sessions.find(endpoint);
+  if (kept != state_->sessions.end() && !kept->second.empty()) {
+    SSL_set_session(ssl, kept->second.back().get());
+    kept->second.pop_back();
   }
   return ssl;
 }
