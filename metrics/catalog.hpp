@@ -1,11 +1,14 @@
 #pragma once
-// Every family that /metrics shows: name, type, help, labels. One table; README.md repeats it for
-// people, and a test holds the two together.
+// Every family that /metrics shows: name, type, help, labels, buckets. One table; README.md repeats
+// it for people, and a test holds the two together. Constant data: any thread may read it. It holds
+// no figures, and no order but the one in which a scrape shows its families.
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
+
+#include "metrics/histogram.hpp"
 
 namespace weir::metrics {
 
@@ -31,6 +34,9 @@ enum class Family : std::uint8_t {
   tls_handshake_seconds,
   tls_certificate_not_after_timestamp_seconds,
   session_first_byte_seconds,
+  client_rtt_seconds,
+  client_retransmits_total,
+  endpoint_rtt_seconds,
   pool_connections,
   pool_limit,
   pool_waiting,
@@ -55,7 +61,7 @@ enum class Family : std::uint8_t {
   process_start_time_seconds,
   process_threads,
 };
-inline constexpr std::size_t family_count = 44;
+inline constexpr std::size_t family_count = 47;
 
 enum class Kind : std::uint8_t { counter, gauge, histogram };
 
@@ -65,6 +71,7 @@ struct FamilyInfo {
   Kind kind;
   std::string_view help;
   std::array<std::string_view, 5> labels;  // the names; the first empty one ends them
+  Buckets layout = Buckets::durations;     // of a histogram; says nothing about the others
 
   std::size_t label_count() const;
 };

@@ -31,6 +31,36 @@ prometheus::MetricType type_of(Kind kind) {
   return prometheus::MetricType::Histogram;
 }
 
+// The length of the character at the front of `text`, or 0 if it is not UTF-8. The ranges are those
+// of the Unicode standard, table 3-7: no overlong forms, no surrogates, nothing above U+10FFFF.
+std::size_t character_length(std::string_view text) {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned char first = byte(0);
+  if (first < 0x80) return 1;
+  if (first < 0xC2 || first > 0xF4) return 0;
+  const std::size_t length = first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
+  if (text.size() < length) return 0;
+  const unsigned char lowest = first == 0xE0 ? 0xA0 : first == 0xF0 ? 0x90 : 0x80;
+  const unsigned char highest = first == 0xED ? 0x9F : first == 0xF4 ? 0x8F : 0xBF;
+  if (byte(1) < lowest || byte(1) > highest) return 0;
+  for (std::size_t i = 2; i < length; ++i) {
+    if (byte(i) < 0x80 || byte(i) > 0xBF) return 0;
+  }
+  return length;
+}
+
+// Prometheus refuses a whole scrape for one byte that is not UTF-8.
+std::string valid_utf8(std::string_view text) {
+  std::string valid;
+  valid.reserve(text.size());
+  while (!text.empty()) {
+    const std::size_t length = character_length(text);
+    valid += length == 0 ? std::string_view("\xEF\xBF\xBD") : text.substr(0, length);
+    text.remove_prefix(length == 0 ? 1 : length);
+  }
+  return valid;
+}
+
 }  // namespace
 
 class Scrape::Families final : public prometheus::Collectable {
@@ -52,7 +82,7 @@ class Scrape::Families final : public prometheus::Collectable {
         families_[static_cast<std::size_t>(family)].metric.emplace_back();
     std::size_t position = 0;
     for (const std::string_view value : labels) {
-      metric.label.push_back({std::string(described.labels[position++]), std::string(value)});
+      metric.label.push_back({std::string(described.labels[position++]), valid_utf8(value)});
     }
     return metric;
   }
@@ -86,6 +116,7 @@ void Scrape::gauge(Family family, Labels labels, double value) {
 
 void Scrape::histogram(Family family, Labels labels, const HistogramSum& sum) {
   auto& made = families_->add(family, Kind::histogram, labels).histogram;
+  must(sum.layout() == info(family).layout, info(family), "other buckets than the catalog says");
   const std::size_t bound_count = bounds(sum.layout()).size();
   std::uint64_t below = 0;
   for (std::size_t i = 0; i < bound_count; ++i) {
@@ -97,10 +128,14 @@ void Scrape::histogram(Family family, Labels labels, const HistogramSum& sum) {
   made.bucket.push_back({made.sample_count, std::numeric_limits<double>::infinity()});
 }
 
+std::string Scrape::text() const {
+  return prometheus::TextSerializer().Serialize(families_->Collect());
+}
+
 std::string render(const std::function<void(Scrape&)>& fill) {
   Scrape scrape;
   fill(scrape);
-  return prometheus::TextSerializer().Serialize(scrape.families_->Collect());
+  return scrape.text();
 }
 
 }  // namespace weir::metrics

@@ -1,6 +1,7 @@
 #pragma once
 // A histogram with fixed buckets: one thread observes, any thread reads. No lock, no allocation,
-// integers only. A reader sees every number whole, but not all of one moment.
+// integers only. A reader sees every number whole, but not all of one moment. The sum wraps after
+// 2^64 ns, 584 years of added-up time, which Prometheus reads like a restart.
 
 #include <array>
 #include <chrono>
@@ -40,15 +41,18 @@ class Histogram {
   Buckets layout_;
 };
 
-// The sum of the histograms of several threads, for one scrape.
+// The sum of the histograms of several threads, for one scrape. A value of the one thread that
+// makes it.
 class HistogramSum {
  public:
   explicit HistogramSum(Buckets layout) : layout_(layout) {}
 
+  // The histogram has this layout: buckets of different bounds do not add up.
   void add(const Histogram& histogram);
 
   Buckets layout() const { return layout_; }
   std::uint64_t count() const;
+  // Of one bucket alone, not cumulative; the last is above all bounds.
   std::uint64_t count_in(std::size_t bucket) const { return counts_[bucket]; }
   // In seconds, or in bytes.
   double sum() const;
@@ -56,7 +60,7 @@ class HistogramSum {
   double upper_bound(std::size_t bucket) const;
 
  private:
-  double unit() const { return layout_ == Buckets::bytes ? 1.0 : 1e-9; }
+  double in_unit(std::uint64_t value) const;
 
   std::array<std::uint64_t, most_bounds + 1> counts_{};
   std::uint64_t sum_ = 0;

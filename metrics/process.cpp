@@ -6,6 +6,8 @@
 
 #include <fstream>
 #include <iterator>
+#include <limits>
+#include <optional>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -13,8 +15,10 @@
 namespace weir::metrics {
 namespace {
 
+// No limit is +Inf: what an alert subtracts from it or divides by it then never fires.
 double as_double(rlim_t limit) {
-  return limit == RLIM_INFINITY ? -1.0 : static_cast<double>(limit);
+  return limit == RLIM_INFINITY ? std::numeric_limits<double>::infinity()
+                                : static_cast<double>(limit);
 }
 
 void add_limits(Scrape& scrape) {
@@ -38,14 +42,14 @@ void add_descriptors(Scrape& scrape) {
   scrape.gauge(Family::process_open_fds, {}, count - 1);  // without the folder's own
 }
 
-double boot_time() {
+std::optional<double> boot_time() {
   std::ifstream file("/proc/stat");
   std::string word;
   double time = 0;
   while (file >> word) {
     if (word == "btime" && file >> time) return time;
   }
-  return 0;
+  return std::nullopt;
 }
 
 // proc(5): after the name in parentheses come the fields from 3 (state) on.
@@ -61,7 +65,9 @@ void add_stat(Scrape& scrape) {
   const auto page = static_cast<double>(::sysconf(_SC_PAGESIZE));
   scrape.counter(Family::process_cpu_seconds_total, {}, (field(14) + field(15)) / ticks);
   scrape.gauge(Family::process_threads, {}, field(20));
-  scrape.gauge(Family::process_start_time_seconds, {}, boot_time() + field(22) / ticks);
+  if (const std::optional<double> boot = boot_time()) {
+    scrape.gauge(Family::process_start_time_seconds, {}, *boot + field(22) / ticks);
+  }
   scrape.gauge(Family::process_virtual_memory_bytes, {}, field(23));
   scrape.gauge(Family::process_resident_memory_bytes, {}, field(24) * page);
 }

@@ -1,12 +1,15 @@
 #include "proxy/access_log.hpp"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <spdlog/spdlog.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <climits>
 #include <cstring>
 #include <stdexcept>
 
@@ -17,11 +20,25 @@ namespace {
 
 constexpr std::size_t ring_slots = 4096;  // a power of two
 constexpr std::size_t batch_bytes = 64 * 1024;
+constexpr std::chrono::milliseconds longest_wait{100};
+constexpr std::chrono::milliseconds longest_wait_at_end{1000};
 
 int open_log(const std::string& path) {
   if (path == "stdout") return ::dup(STDOUT_FILENO);
   if (path == "stderr") return ::dup(STDERR_FILENO);
   return ::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+}
+
+bool is_regular_file(int descriptor) {
+  struct stat found{};
+  return ::fstat(descriptor, &found) == 0 && S_ISREG(found.st_mode);
+}
+
+bool is_same_file(int one, int other) {
+  struct stat first{};
+  struct stat second{};
+  return ::fstat(one, &first) == 0 && ::fstat(other, &second) == 0 &&
+         first.st_dev == second.st_dev && first.st_ino == second.st_ino;
 }
 
 std::uint64_t lines_in(std::string_view text) {
@@ -58,13 +75,14 @@ class AccessLog::Ring {
 };
 
 AccessLog::AccessLog(const config::AccessLog& config, std::size_t workers)
-    : config_(config), enabled_(config.path != "off") {
+    : config_(config), enabled_(config.path != "off"), patience_at_end_(longest_wait_at_end) {
   if (!enabled_) return;
   descriptor_ = open_log(config_.path);
   if (descriptor_ < 0) {
     throw std::runtime_error("cannot open the access log " + config_.path + ": " +
                              std::strerror(errno));
   }
+  is_file_ = is_regular_file(descriptor_);
   for (std::size_t i = 0; i < workers; ++i) rings_.push_back(std::make_unique<Ring>());
   writer_ = std::thread([this] { write_all(); });
 }
@@ -99,7 +117,8 @@ void AccessLog::write_all() {
   std::string batch;
   for (;;) {
     lines_waiting_.wait(0);
-    lines_waiting_ = 0;
+    // Reads what the last worker wrote here, so that its line is seen: a plain store would not.
+    lines_waiting_.exchange(0);
     const bool last = stopping_.load();
     if (reopen_wanted_.exchange(false)) open_again();
     while (drain_rings(batch)) {
@@ -128,12 +147,9 @@ void AccessLog::put(const std::string& batch) {
   unfinished_.clear();
   std::size_t done = 0;
   while (done < text.size()) {
-    const ssize_t written = ::write(descriptor_, text.data() + done, text.size() - done);
-    if (written > 0) {
-      done += static_cast<std::size_t>(written);
-    } else if (written < 0 && errno != EINTR) {
-      break;
-    }
+    const std::size_t written = write_some(std::string_view(text).substr(done));
+    if (written == 0) break;
+    done += written;
   }
   if (done == text.size()) return;
   const bool whole_lines = done == 0 ? !had_rest : text[done - 1] == '\n';
@@ -145,6 +161,34 @@ void AccessLog::put(const std::string& batch) {
   dropped_.fetch_add(lines_in(std::string_view(text).substr(lost_from)), std::memory_order_relaxed);
 }
 
+// How much was written; 0 when it failed.
+std::size_t AccessLog::write_some(std::string_view text) {
+  // What poll() calls writable takes this much without blocking; a larger write could wait for a
+  // reader for ever, and the program's end with it.
+  const std::size_t size = is_file_ ? text.size() : std::min<std::size_t>(text.size(), PIPE_BUF);
+  if (!is_file_ && !wait_until_writable()) return 0;
+  ssize_t written = 0;
+  do {
+    written = ::write(descriptor_, text.data(), size);
+  } while (written < 0 && errno == EINTR);
+  return written > 0 ? static_cast<std::size_t>(written) : 0;
+}
+
+// For as long as the program runs; once it ends, for what is left of the writer's patience.
+bool AccessLog::wait_until_writable() {
+  pollfd output{.fd = descriptor_, .events = POLLOUT, .revents = 0};
+  for (;;) {
+    const bool ending = stopping_.load();
+    const auto wait = ending ? std::min(longest_wait, patience_at_end_) : longest_wait;
+    const int ready = ::poll(&output, 1, static_cast<int>(wait.count()));
+    if (ready > 0) return true;
+    if (ready < 0 && errno != EINTR) return false;
+    if (ready < 0 || !ending) continue;
+    patience_at_end_ -= wait;
+    if (patience_at_end_.count() == 0) return false;
+  }
+}
+
 void AccessLog::open_again() {
   const int fresh = open_log(config_.path);
   if (fresh < 0) {
@@ -152,9 +196,14 @@ void AccessLog::open_again() {
                   std::strerror(errno));
     return;
   }
+  // In the same file (or pipe) the next line would follow the half one.
+  if (!unfinished_.empty() && !is_same_file(fresh, descriptor_)) {
+    unfinished_.clear();
+    dropped_.fetch_add(1, std::memory_order_relaxed);
+  }
   ::close(descriptor_);
   descriptor_ = fresh;
-  unfinished_.clear();
+  is_file_ = is_regular_file(descriptor_);
 }
 
 }  // namespace weir::proxy

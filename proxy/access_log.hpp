@@ -4,9 +4,11 @@
 // be written, is dropped and counted: a slow or full disk never holds up a session.
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -21,7 +23,9 @@ class AccessLog {
   AccessLog(const config::AccessLog& config, std::size_t workers);
   AccessLog(const AccessLog&) = delete;
   AccessLog& operator=(const AccessLog&) = delete;
-  ~AccessLog();  // writes what is queued
+  // Writes what is queued, as far as somebody reads it: a reader that takes nothing holds up the
+  // program's end by a second at most.
+  ~AccessLog();
 
   // By one thread for each worker. Never blocks.
   void write(std::size_t worker, ConnectionFacts&& line) noexcept;
@@ -36,12 +40,16 @@ class AccessLog {
   void write_all();
   bool drain_rings(std::string& batch);
   void put(const std::string& batch);
+  std::size_t write_some(std::string_view text);
+  bool wait_until_writable();
   void open_again();
 
   config::AccessLog config_;
   bool enabled_;
   int descriptor_ = -1;
-  std::string unfinished_;  // the rest of a line that was written in part
+  bool is_file_ = false;                       // a regular one: writing never waits for a reader
+  std::string unfinished_;                     // the rest of a line that was written in part
+  std::chrono::milliseconds patience_at_end_;  // the writer's
   std::vector<std::unique_ptr<Ring>> rings_;
   std::atomic<std::uint64_t> dropped_{0};
   std::atomic<bool> reopen_wanted_{false};

@@ -1,12 +1,17 @@
 #include "proxy/access_log.hpp"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/inotify.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <boost/json/parse.hpp>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -118,6 +123,50 @@ TEST_F(AccessLogTest, OpensTheFileAnew) {
   }
   EXPECT_EQ(lines("old").size(), 1U);
   EXPECT_EQ(lines("log").size(), 1U);
+}
+
+// A file may grow to a limit only: the line that meets it is half written. The file is then opened
+// anew, as SIGHUP does, without having been moved away.
+TEST_F(AccessLogTest, FinishesAHalfLineBeforeTheNextOneInTheSameFile) {
+  std::signal(SIGXFSZ, SIG_IGN);
+  rlimit limit{};
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &limit), 0);
+  const rlimit small{.rlim_cur = 1000, .rlim_max = limit.rlim_max};
+  std::string one;
+  append_line(one, facts(0), config::LogFormat::json);
+  ASSERT_NE(small.rlim_cur % one.size(), 0U);
+  const std::uint64_t whole = small.rlim_cur / one.size();
+  std::uint64_t dropped = 0;
+  {
+    AccessLog log(to("log"), 1);
+    ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
+    for (int i = 0; i < 9; ++i) log.write(0, facts(0));
+    // All are written or dropped, but for the one that was begun.
+    while (log.dropped() < 9 - whole - 1) std::this_thread::yield();
+    ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &limit), 0);
+    const int watch = ::inotify_init1(IN_CLOEXEC);
+    ASSERT_GE(::inotify_add_watch(watch, (folder_ / "log").c_str(), IN_OPEN), 0);
+    log.reopen();
+    std::array<char, 4096> event{};
+    ASSERT_GT(::read(watch, event.data(), event.size()), 0);  // the writer has opened the file
+    ::close(watch);
+    log.write(0, facts(1));
+    dropped = log.dropped();
+  }
+  const auto all = lines("log");
+  EXPECT_EQ(all.size() + dropped, 10U);
+  for (const std::string& line : all) EXPECT_NO_THROW(boost::json::parse(line)) << line;
+}
+
+TEST_F(AccessLogTest, EndsThoughNobodyReads) {
+  const std::string pipe = (folder_ / "pipe").string();
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  const int reader = ::open(pipe.c_str(), O_RDWR | O_CLOEXEC);
+  {
+    AccessLog log({.path = pipe, .format = config::LogFormat::json}, 1);
+    for (std::uint64_t i = 0; i < 4000; ++i) log.write(0, facts(i));
+  }
+  ::close(reader);
 }
 
 TEST_F(AccessLogTest, RefusesAFileThatCannotBeOpened) {
