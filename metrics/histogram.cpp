@@ -94,7 +94,7 @@ double HistogramSum::upper_bound(std::size_t bucket) const {
   return in_unit(bounds(layout_)[bucket]);
 }
 
-// A division, because 1e-9 is no exact double and bounds would read 0.00010000000000000001.
+// A division rounds once; a product with 1e-9, which is no exact double, rounds twice.
 double HistogramSum::in_unit(std::uint64_t value) const {
   const auto number = static_cast<double>(value);
   return layout_ == Buckets::bytes ? number : number / 1e9;

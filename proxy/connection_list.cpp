@@ -5,6 +5,7 @@
 #include <boost/json/parse.hpp>
 #include <charconv>
 
+#include "config/diagnostic.hpp"
 #include "proxy/access_log_format.hpp"
 
 namespace weir::proxy {
@@ -94,7 +95,8 @@ std::expected<ConnectionQuery, std::string> parse_connection_query(std::string_v
     } else if (key == "upstream") {
       result.upstream = value;
     } else {
-      return std::unexpected("unknown parameter; known are sort, limit, listener, upstream");
+      return std::unexpected("unknown parameter " + config::in_backticks(key) +
+                             "; known are sort, limit, listener, upstream");
     }
   }
   return result;

@@ -25,7 +25,6 @@ using namespace std::chrono_literals;
 constexpr std::uint32_t most_header_bytes = 8 * 1024;
 constexpr std::uint64_t most_body_bytes = 4 * 1024;
 constexpr std::uint64_t most_clients = 64;
-constexpr auto patience = 10s;        // for a whole request, and for a whole answer
 constexpr auto accept_pause = 100ms;  // when there is no descriptor
 
 constexpr auto as_result = asio::as_tuple(asio::deferred);
@@ -35,7 +34,7 @@ using Timer = asio::basic_waitable_timer<std::chrono::steady_clock,
                                          asio::io_context::executor_type>;
 
 int listening_socket(const std::string& name, const config::Address& address) {
-  const auto descriptor = listen_on(address, false);
+  const auto descriptor = listen_on(address, false, true);
   if (!descriptor) throw std::runtime_error(name + ": " + descriptor.error());
   return *descriptor;
 }
@@ -49,26 +48,44 @@ HttpResponse refusal(http::status status, std::string text) {
 
 }  // namespace
 
-// Closes the socket when its time is up.
+// Closes the socket when its time is up. A timer that has run out may find its handler queued
+// behind the end of the session: cancelling does not call it back, so it holds no reference to
+// either.
 class HttpListener::Guard {
  public:
-  explicit Guard(Socket& socket) : socket_(socket), timer_(socket.get_executor()) {}
+  Guard(Socket& socket, std::chrono::milliseconds patience)
+      : watched_(std::make_shared<Watched>(&socket)),
+        timer_(socket.get_executor()),
+        patience_(patience) {}
+  Guard(const Guard&) = delete;
+  Guard& operator=(const Guard&) = delete;
+  ~Guard() { watched_->socket = nullptr; }
 
   void restart() {
-    timer_.expires_after(patience);
-    timer_.async_wait([&socket = socket_](const boost::system::error_code& error) {
+    timer_.expires_after(patience_);
+    const std::uint64_t round = ++watched_->round;
+    timer_.async_wait([watched = watched_, round](const boost::system::error_code& error) {
+      if (error || watched->socket == nullptr || watched->round != round) return;
       boost::system::error_code ignored;
-      if (!error) socket.close(ignored);
+      watched->socket->close(ignored);
     });
   }
 
  private:
-  Socket& socket_;
+  struct Watched {
+    explicit Watched(Socket* guarded) : socket(guarded) {}
+    Socket* socket;
+    std::uint64_t round = 0;  // a restart makes the handlers of earlier ones void
+  };
+
+  std::shared_ptr<Watched> watched_;
   Timer timer_;
+  std::chrono::milliseconds patience_;
 };
 
-HttpListener::HttpListener(const std::string& name, const config::Address& bind, Answer answer)
-    : answer_(std::move(answer)), acceptor_(io_), tasks_(io_) {
+HttpListener::HttpListener(const std::string& name, const config::Address& bind, Answer answer,
+                           std::chrono::milliseconds patience)
+    : answer_(std::move(answer)), patience_(patience), acceptor_(io_), tasks_(io_) {
   const int descriptor = listening_socket(name, bind);
   address_ = bound_address(descriptor, bind);
   acceptor_.assign(Protocol(KernelAddress(bind).family(), 0), descriptor);
@@ -108,7 +125,7 @@ Task<> HttpListener::accept_clients() {
 
 Task<> HttpListener::serve(Socket socket) {
   beast::flat_buffer buffer{most_header_bytes + most_body_bytes};
-  Guard guard(socket);
+  Guard guard(socket, patience_);
   for (;;) {
     guard.restart();
     http::request_parser<http::string_body> parser;

@@ -9,6 +9,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/beast/http/message.hpp>
 #include <boost/beast/http/string_body.hpp>
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
@@ -26,8 +27,10 @@ class HttpListener {
  public:
   using Answer = std::function<HttpResponse(const HttpRequest&)>;
 
-  // Binds and listens; throws std::runtime_error that names the address and the cause.
-  HttpListener(const std::string& name, const config::Address& bind, Answer answer);
+  // Binds and listens; throws std::runtime_error that names the address and the cause. A unix
+  // socket is for its owner alone. `patience`: for a whole request, and for a whole answer.
+  HttpListener(const std::string& name, const config::Address& bind, Answer answer,
+               std::chrono::milliseconds patience = std::chrono::seconds(10));
   HttpListener(const HttpListener&) = delete;
   HttpListener& operator=(const HttpListener&) = delete;
   ~HttpListener();
@@ -47,6 +50,7 @@ class HttpListener {
 
   config::Address address_;
   Answer answer_;
+  std::chrono::milliseconds patience_;
   asio::io_context io_{1};
   Acceptor acceptor_;
   TaskGroup tasks_;

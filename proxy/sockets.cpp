@@ -139,7 +139,8 @@ int pending_error(int descriptor) {
   return error;
 }
 
-std::expected<int, std::string> listen_on(const config::Address& address, bool shared) {
+std::expected<int, std::string> listen_on(const config::Address& address, bool shared,
+                                          bool owner_only) {
   const KernelAddress kernel(address);
   const bool is_unix = address.kind == config::Address::Kind::unix_socket;
   if (!is_unix && !shared && !is_free(address)) return give_up(-1, address);
@@ -153,6 +154,8 @@ std::expected<int, std::string> listen_on(const config::Address& address, bool s
     set_option(descriptor, IPPROTO_TCP, TCP_NODELAY);
     if (kernel.family() == AF_INET6) set_option(descriptor, IPPROTO_IPV6, IPV6_V6ONLY);
   }
+  // Before bind(): the file never exists with another mode.
+  if (is_unix && owner_only) ::fchmod(descriptor, 0600);
   bool bound = ::bind(descriptor, kernel.data(), kernel.size()) == 0;
   if (!bound && is_unix && errno == EADDRINUSE) {
     bound = remove_stale_socket(address) && ::bind(descriptor, kernel.data(), kernel.size()) == 0;

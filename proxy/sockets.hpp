@@ -32,8 +32,10 @@ void close_descriptor(int descriptor);
 int pending_error(int descriptor);
 
 // A listening socket on `address`; the error says what went wrong and what to do. `shared`: several
-// sockets of this process listen on the port (SO_REUSEPORT), one for each worker.
-std::expected<int, std::string> listen_on(const config::Address& address, bool shared);
+// sockets of this process listen on the port (SO_REUSEPORT), one for each worker. `owner_only`: a
+// unix socket gets mode 0600, otherwise what the umask leaves.
+std::expected<int, std::string> listen_on(const config::Address& address, bool shared,
+                                          bool owner_only = false);
 // The address with the port that the kernel chose for port 0.
 config::Address bound_address(int descriptor, const config::Address& asked);
 

@@ -31,11 +31,10 @@ def pytest_sessionstart():
 
 
 @pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item, call):
-    """Lets fixtures see whether the test failed."""
+def pytest_runtest_makereport(item):
+    """Lets fixtures see whether the test has failed so far."""
     outcome = yield
-    if call.when == "call":
-        item.failed = outcome.get_result().failed
+    item.failed = getattr(item, "failed", False) or outcome.get_result().failed
 
 
 @pytest.fixture(autouse=True)

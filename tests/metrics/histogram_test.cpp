@@ -110,6 +110,9 @@ TEST(HistogramSum, IsInSecondsOrInBytes) {
   histogram.observe(1500ms);
   EXPECT_EQ(sum_of(histogram).sum(), 1.5);
   EXPECT_EQ(sum_of(histogram).upper_bound(0), 0.0001);
+  Histogram short_time(Buckets::rtt);
+  short_time.observe(11ms);
+  EXPECT_EQ(sum_of(short_time).sum(), 0.011);
   EXPECT_EQ(HistogramSum(Buckets::bytes).upper_bound(0), 64.0);
 }
 

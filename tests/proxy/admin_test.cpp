@@ -100,6 +100,7 @@ TEST_F(AdminTest, NamesAWrongParameter) {
     EXPECT_EQ(get(target).result(), http::status::bad_request) << target;
   }
   EXPECT_THAT(get("/connections?limit=-1").body(), testing::HasSubstr("limit"));
+  EXPECT_THAT(get("/connections?colour=1").body(), testing::HasSubstr("`colour`"));
 }
 
 TEST_F(AdminTest, EndsAConnection) {

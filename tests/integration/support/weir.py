@@ -132,9 +132,10 @@ class Weir:
 
     def show(self):
         """For the report of a test that failed."""
-        text = self.process.errors()[-6000:]
+        status = self.process.popen.poll()
+        state = "still running" if status is None else f"exit status {status}"
         sys.stdout.write(f"--- {self.config_path}\n{read_text(self.config_path)}"
-                         f"--- stderr (the end)\n{text}"
+                         f"--- {state}; stderr (the end)\n{self.process.errors()[-6000:]}"
                          f"--- access log (the end)\n{read_text(self.access_log_path)[-2000:]}")
 
 
