@@ -1,6 +1,8 @@
 #include "proxy/figures.hpp"
 
+#include <algorithm>
 #include <array>
+#include <map>
 
 #include "metrics/exporter.hpp"
 #include "metrics/process.hpp"
@@ -50,9 +52,15 @@ void add_process(const FigureSources& sources, Scrape& scrape) {
     scrape.histogram(Family::worker_loop_seconds, {std::to_string(worker->index())}, turns);
   }
   for (const auto& [name, tls] : sources.tls) {
+    // An EC and an RSA certificate of one name are one series: the one that ends first counts.
+    std::map<std::string, std::chrono::system_clock::time_point> earliest;
     for (const CertificateExpiry& expiry : tls->expiries()) {
-      scrape.gauge(Family::tls_certificate_not_after_timestamp_seconds, {name, expiry.name},
-                   seconds_since_epoch(expiry.not_after));
+      const auto [found, fresh] = earliest.emplace(expiry.name, expiry.not_after);
+      if (!fresh) found->second = std::min(found->second, expiry.not_after);
+    }
+    for (const auto& [certificate, not_after] : earliest) {
+      scrape.gauge(Family::tls_certificate_not_after_timestamp_seconds, {name, certificate},
+                   seconds_since_epoch(not_after));
     }
   }
 }

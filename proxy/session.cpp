@@ -134,10 +134,11 @@ Task<bool> Session::find_server() {
   LeaseRequest request(wakeup_);
   request.ask(*connections_, tried_);
   while (!request.settled()) {
-    co_await wakeup_.wait();
-    if (request.settled()) break;
     const auto reason = verdict();
-    if (!reason) continue;
+    if (!reason) {
+      co_await wakeup_.wait();
+      continue;
+    }
     if (request.waiter() != nullptr && request.waiter()->failure != pool::Failure::none) {
       detail_ =
           std::string(pool::word(request.waiter()->failure)) + ": " + request.waiter()->detail;
