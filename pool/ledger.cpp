@@ -80,7 +80,7 @@ Ledger::Asked Ledger::acquire(WorkerIndex worker, std::vector<EndpointIndex> tri
   if (!tier_for(*waiter)) {
     waiter->state = Waiter::State::failed;
     waiter->failure = Failure::no_healthy_endpoint;
-    return {nullptr, std::move(waiter)};
+    return {nullptr, std::move(waiter), true};
   }
   // Who comes now does not overtake those who wait.
   if (starved_ == 0) {
@@ -89,23 +89,23 @@ Ledger::Asked Ledger::acquire(WorkerIndex worker, std::vector<EndpointIndex> tri
       if (Connection* connection = take_idle(*endpoint, worker)) {
         ++seat.counts.leased;
         warm_endpoint(*endpoint, now, actions);
-        if (connection->worker == worker) return {connection, nullptr};
+        if (connection->worker == worker) return {connection, nullptr, false};
         waiter->state = Waiter::State::granted;
         actions.emplace_back(Hand{connection, waiter});
-        return {nullptr, std::move(waiter)};
+        return {nullptr, std::move(waiter), false};
       }
       enqueue(waiter, false);
       start(*endpoint, worker, waiter, now, actions);
-      return {nullptr, std::move(waiter)};
+      return {nullptr, std::move(waiter), false};
     }
   }
   if (pool_.acquire_timeout == 0s || starved_ >= pool_.max_waiting) {
     waiter->state = Waiter::State::failed;
     waiter->failure = pool_.acquire_timeout == 0s ? Failure::acquire_timeout : Failure::pool_full;
-    return {nullptr, std::move(waiter)};
+    return {nullptr, std::move(waiter), true};
   }
   enqueue(waiter, false);
-  return {nullptr, std::move(waiter)};
+  return {nullptr, std::move(waiter), false};
 }
 
 bool Ledger::give_up(Waiter& waiter, TimePoint now, Actions& actions) {

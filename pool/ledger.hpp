@@ -95,6 +95,7 @@ class Ledger {
   struct Asked {
     Connection* connection = nullptr;
     std::shared_ptr<Waiter> waiter;
+    bool failed = false;  // the waiter's state, which may change as soon as the lock is left
   };
   Asked acquire(WorkerIndex worker, std::vector<EndpointIndex> tried, TimePoint now,
                 Actions& actions);

@@ -85,7 +85,7 @@ void LeaseRequest::ask(Connections& connections, std::vector<pool::EndpointIndex
     if (asked.waiter) {
       waiter_ = std::move(asked.waiter);
       waiter_->session = this;
-      if (waiter_->state == pool::Waiter::State::failed) settle();
+      if (asked.failed) settle();
       return;
     }
     auto connection = connections.take(static_cast<ServerConnection&>(*asked.connection));
@@ -120,6 +120,8 @@ void LeaseRequest::cancel() {
   const TimePoint now = connections_->worker().loop().now();
   waiter_->session = nullptr;
   connections_->upstream().decide([&](pool::Ledger& ledger, pool::Actions& actions) {
+    failure = waiter_->failure;
+    detail = waiter_->detail;
     ledger.give_up(*waiter_, now, actions);
   });
   waiter_.reset();

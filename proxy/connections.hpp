@@ -79,6 +79,7 @@ class LeaseRequest {
   // May be settled at once.
   void ask(Connections& connections, std::vector<pool::EndpointIndex> tried);
   bool settled() const { return settled_; }
+  // Leaves the queue. `failure` and `detail` then say the last real cause, if there was one.
   void cancel();
 
   // Once settled: the lease, or the failure.
@@ -87,8 +88,6 @@ class LeaseRequest {
   pool::Failure failure = pool::Failure::none;
   std::string detail;
   std::vector<pool::EndpointIndex> tried;  // endpoints that failed for this session
-  // The last real cause so far, for a session that stops waiting.
-  const pool::Waiter* waiter() const { return waiter_.get(); }
 
  private:
   friend class Connections;

@@ -139,11 +139,10 @@ Task<bool> Session::find_server() {
       co_await wakeup_.wait();
       continue;
     }
-    if (request.waiter() != nullptr && request.waiter()->failure != pool::Failure::none) {
-      detail_ =
-          std::string(pool::word(request.waiter()->failure)) + ": " + request.waiter()->detail;
-    }
     request.cancel();
+    if (request.failure != pool::Failure::none) {
+      detail_ = std::string(pool::word(request.failure)) + ": " + request.detail;
+    }
     count_acquire(request, worker_.loop().now() - began);
     end(*reason, *reason != Reason::acquire_timeout);
     co_return false;

@@ -48,7 +48,8 @@ TEST(Process, CountsThreads) {
   std::jthread other([](const std::stop_token& stop) {
     while (!stop.stop_requested()) std::this_thread::yield();
   });
-  EXPECT_EQ(figure("process_threads"), before + 1);
+  // A sanitizer may start a thread of its own beside ours.
+  EXPECT_GE(figure("process_threads"), before + 1);
 }
 
 TEST(Process, StartedBeforeNowAndNotLongAgo) {
