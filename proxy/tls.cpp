@@ -15,6 +15,7 @@
 #include <optional>
 #include <unordered_map>
 
+#include "proxy/client_hello.hpp"
 #include "proxy/stream.hpp"
 #include "proxy/ticket_keys.hpp"
 #include "proxy/tls_certificate.hpp"
@@ -58,40 +59,6 @@ std::vector<unsigned char> alpn_wire(const std::vector<std::string>& protocols) 
     wire.insert(wire.end(), protocol.begin(), protocol.end());
   }
   return wire;
-}
-
-std::string lower(std::string_view text) {
-  std::string result(text);
-  std::ranges::transform(result, result.begin(), [](char c) {
-    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  });
-  return result;
-}
-
-// The server name of a ClientHello, lower case; empty when there is none. RFC 6066, section 3.
-std::string offered_server_name(SSL* ssl) {
-  const unsigned char* bytes = nullptr;
-  std::size_t size = 0;
-  if (SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_server_name, &bytes, &size) != 1) return {};
-  // list length (2), name type (1, 0 = host name), name length (2), name
-  if (size < 5 || bytes[2] != TLSEXT_NAMETYPE_host_name) return {};
-  const std::size_t length = (std::size_t{bytes[3]} << 8) | bytes[4];
-  if (length == 0 || 5 + length > size || length > TLSEXT_MAXLEN_host_name) return {};
-  return lower({reinterpret_cast<const char*>(bytes) + 5, length});
-}
-
-// Can this client verify an ECDSA signature? TLS 1.3 clients say so in signature_algorithms.
-bool offers_ecdsa(SSL* ssl) {
-  const unsigned char* bytes = nullptr;
-  std::size_t size = 0;
-  if (SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_signature_algorithms, &bytes, &size) != 1) {
-    return false;
-  }
-  for (std::size_t i = 2; i + 1 < size; i += 2) {
-    // RFC 8446, 4.2.3: ecdsa_* are 0x0403, 0x0503, 0x0603.
-    if (bytes[i + 1] == 3 && bytes[i] >= 4 && bytes[i] <= 6) return true;
-  }
-  return false;
 }
 
 }  // namespace
@@ -188,8 +155,9 @@ TlsServer::State::Choice* TlsServer::State::find(const std::string& server_name)
 // Runs first in a handshake, before OpenSSL settles on anything.
 int TlsServer::State::choose(SSL* ssl, int* alert, void* self) {
   auto* state = static_cast<State*>(self);
-  const std::string name = offered_server_name(ssl);
+  std::string name = offered_server_name(ssl);
   Choice* choice = name.empty() ? nullptr : state->find(name);
+  keep_server_name(ssl, std::move(name));
   if (choice == nullptr) {
     if (state->settings.unknown_server_name == config::UnknownServerName::reject) {
       *alert = SSL_AD_UNRECOGNIZED_NAME;
@@ -270,6 +238,36 @@ int client_state_index() {
   return index;
 }
 
+// The authorities that a peer's certificate is verified against, parsed before threads share them.
+bool trust(SSL_CTX* context, const config::UpstreamTls& settings) {
+  if (settings.ca == "system") {
+    // Not an error where there is no system store: verification then says what it misses.
+    SSL_CTX_set_default_verify_paths(context);
+  } else if (SSL_CTX_load_verify_file(context, settings.ca.c_str()) != 1) {
+    return false;
+  }
+  const STACK_OF(X509_OBJECT)* authorities =
+      X509_STORE_get0_objects(SSL_CTX_get_cert_store(context));
+  for (int i = 0; i < sk_X509_OBJECT_num(authorities); ++i) {
+    X509* authority = X509_OBJECT_get0_X509(sk_X509_OBJECT_value(authorities, i));
+    if (authority != nullptr) prepare(authority);
+  }
+  return true;
+}
+
+// Whom the peer has to prove to be. False when that cannot be set: then nobody is trusted.
+bool expect(SSL* ssl, const config::UpstreamTls& settings, const config::Address& address) {
+  const bool is_unix = address.kind == config::Address::Kind::unix_socket;
+  std::string name = settings.server_name;
+  if (name.empty() && !is_unix) name = address.host;
+  if (name.empty()) return true;
+  // An address is verified against the certificate's IP addresses, and is never an SNI: RFC 6066.
+  X509_VERIFY_PARAM* const verified = SSL_get0_param(ssl);
+  if (X509_VERIFY_PARAM_set1_ip_asc(verified, name.c_str()) == 1) return true;
+  ERR_clear_error();
+  return SSL_set1_host(ssl, name.c_str()) == 1 && SSL_set_tlsext_host_name(ssl, name.c_str()) == 1;
+}
+
 int client_endpoint_index() {
   static const int index = SSL_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
   return index;
@@ -298,9 +296,7 @@ std::unique_ptr<TlsClient> TlsClient::make(const config::UpstreamTls& settings,
   SSL_CTX* context = state->context.get();
   set_common(context);
   SSL_CTX_set_verify(context, settings.verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, nullptr);
-  if (settings.ca == "system") {
-    SSL_CTX_set_default_verify_paths(context);
-  } else if (SSL_CTX_load_verify_file(context, settings.ca.c_str()) != 1) {
+  if (!trust(context, settings)) {
     problems.push_back(tls_problem(
         settings.ca_place,
         "cannot use `" + settings.ca + "` as certificate authorities: " + last_openssl_error()));
@@ -328,13 +324,9 @@ ssl_st* TlsClient::connect(const config::Address& address, std::size_t endpoint)
   SSL_set_connect_state(ssl);
   SSL_set_ex_data(ssl, client_state_index(), state_.get());
   SSL_set_ex_data(ssl, client_endpoint_index(), reinterpret_cast<void*>(endpoint));
-  const std::string& named = state_->settings.server_name;
-  if (!named.empty()) {
-    SSL_set_tlsext_host_name(ssl, named.c_str());
-    if (state_->settings.verify) SSL_set1_host(ssl, named.c_str());
-  } else if (state_->settings.verify && address.kind != config::Address::Kind::unix_socket) {
-    // An address is verified against the certificate's IP addresses, and is never an SNI.
-    X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), address.host.c_str());
+  if (!expect(ssl, state_->settings, address)) {
+    SSL_free(ssl);
+    return nullptr;
   }
   const std::scoped_lock lock(state_->mutex);
   const auto kept = state_->sessions.find(endpoint);

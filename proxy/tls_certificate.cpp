@@ -100,6 +100,10 @@ std::string last_openssl_error() {
   return reason == nullptr ? "unknown error" : reason;
 }
 
+void prepare(X509* certificate) {
+  X509_check_purpose(certificate, -1, 0);
+}
+
 std::optional<KeyedCertificate> load_certificate(const config::Certificate& files,
                                                  std::vector<config::Problem>& problems) {
   const auto cert =
@@ -121,6 +125,7 @@ std::optional<KeyedCertificate> load_certificate(const config::Certificate& file
         "it must be an unencrypted PEM private key"));
   }
   if (loaded.chain.empty() || !loaded.key) return std::nullopt;
+  for (const CertificatePointer& certificate : loaded.chain) prepare(certificate.get());
   X509* leaf = loaded.chain.front().get();
   if (X509_check_private_key(leaf, loaded.key.get()) != 1) {
     ERR_clear_error();

@@ -33,6 +33,10 @@ std::string last_openssl_error();
 
 std::optional<KeyedCertificate> load_certificate(const config::Certificate& files,
                                                  std::vector<config::Problem>& problems);
+// Parses the extensions of a certificate now. OpenSSL does that at the first use, behind a lock of
+// each certificate: in the middle of a handshake, when several workers share the certificate.
+void prepare(X509* certificate);
+
 bool use_certificate(SSL_CTX* context, const KeyedCertificate& certificate,
                      const config::Certificate& files, std::vector<config::Problem>& problems);
 

@@ -15,6 +15,13 @@ namespace {
 // reads.
 constexpr std::size_t most_unsent_bytes = 1024 * 1024;
 
+// The largest record (RFC 8446, 5.2) and more: what is read ahead of a handshake has to be kept.
+constexpr std::size_t one_record = 16 * 1024 + 512;
+
+// How many receives without a byte of data one read may take: a peer that sends nothing but key
+// updates must not hold the loop.
+constexpr int most_empty_rounds = 4;
+
 }  // namespace
 
 TlsChannel::TlsChannel(ssl_st* ssl, Stream& stream) : ssl_(ssl), stream_(&stream) {
@@ -32,7 +39,7 @@ TlsChannel::~TlsChannel() {
 
 Stream::Handshake TlsChannel::handshake() {
   for (;;) {
-    fill(stream_->loop_->cipher_scratch().size());
+    fill(one_record);
     ERR_clear_error();
     const int result = SSL_do_handshake(ssl_);
     const bool sent = send_outgoing();
@@ -50,13 +57,15 @@ Read TlsChannel::read(std::span<std::byte> to, std::size_t& size) {
   size = 0;
   if (failed_) return Read::failed;
   Read why = Read::data;
+  int rounds = 0;
   do {
     fill(to.size());
     ERR_clear_error();
     why = decrypt(to, size);
     keep_input();
     // A full receive without a whole record in it: the rest is there already.
-  } while (size == 0 && why == Read::again && stream_->readable_ && ending_ == Read::again);
+  } while (size == 0 && why == Read::again && stream_->readable_ && ending_ == Read::again &&
+           ++rounds < most_empty_rounds);
   if (!send_outgoing()) return Read::reset;
   if (size == 0) return why;
   // An end or an error behind this data comes again with the next read.

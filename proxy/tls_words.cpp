@@ -7,6 +7,7 @@
 #include <array>
 #include <cstring>
 
+#include "proxy/client_hello.hpp"
 #include "proxy/stream.hpp"
 #include "proxy/tls.hpp"
 
@@ -46,8 +47,7 @@ TlsFacts tls_facts(const ssl_st* ssl) {
   facts.version = SSL_get_version(ssl);
   if (const SSL_CIPHER* cipher = SSL_get_current_cipher(ssl))
     facts.cipher = SSL_CIPHER_get_name(cipher);
-  if (const char* name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name))
-    facts.server_name = name;
+  facts.server_name = kept_server_name(ssl);
   const unsigned char* protocol = nullptr;
   unsigned size = 0;
   SSL_get0_alpn_selected(ssl, &protocol, &size);

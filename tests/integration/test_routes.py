@@ -2,6 +2,7 @@
 """
 
 import contextlib
+import ssl
 
 import pytest
 
@@ -39,6 +40,23 @@ def test_by_server_name(start_weir, upstreams, certificates):
     assert ask(weir, certificates, "b.other") == "wild"
     assert ask(weir, certificates, "example") == "other"
     assert ask(weir, certificates, None) == "other"
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_resumed_session_goes_where_its_name_says(start_weir, upstreams, certificates, version):
+    weir = start_weir(upstreams, listener(
+        "other", tls="public", routes=[route("exact", server_name=["a.example"])]),
+        tls(certificates.localhost()))
+    context = certificates.client(check_hostname=False, maximum_version=version)
+    session = None
+    for resumed in (False, True):
+        with weir.connect(tls=context, server_name="a.example", session=session) as stream:
+            stream.send(b"?\n")
+            assert stream.receive_line() == b"exact\n"
+            assert stream.tls.session_reused == resumed
+            session = stream.tls.session
+    weir.wait_for_open(0)
+    assert [entry["server_name"] for entry in weir.access_log(2)] == ["a.example"] * 2
 
 
 def test_the_first_match_wins(start_weir, upstreams, certificates):
