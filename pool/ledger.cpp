@@ -10,11 +10,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// How long warming pauses after failures in a row: 100 ms doubled each time, up to 15 s, and a
-// random share of that, so that many proxies do not come back in one wave.
-constexpr Nanoseconds first_pause = 100ms;
-constexpr Nanoseconds longest_pause = 15s;
-
 // How many waiters are looked at for one that can be served, when the first ones cannot be (they
 // have tried the only endpoints with room).
 constexpr int most_passed_over = 64;
@@ -135,7 +130,6 @@ Ledger::Placed Ledger::opened(const Opening& opening, Connection& connection, Ti
   --seat.counts.opening;
   ++seat.counts.leased;
   ++opened_;
-  seat.failures = 0;
   connection.endpoint = opening.endpoint;
   connection.worker = opening.worker;
   connection.opened_at = now;
@@ -169,15 +163,7 @@ void Ledger::open_failed(const Opening& opening, Failure failure, std::string de
   Seat& seat = seats_[opening.endpoint];
   --seat.counts.opening;
   --total_;
-  // Failures of one moment are one step of the pause.
-  if (now >= seat.warm_after) {
-    const Nanoseconds most =
-        std::min<Nanoseconds>(first_pause * (1LL << std::min(seat.failures, 8U)), longest_pause);
-    ++seat.failures;
-    const auto range = static_cast<double>((random_.max)() - (random_.min)());
-    const double share = static_cast<double>(random_() - (random_.min)()) / range;
-    seat.warm_after = now + std::chrono::duration_cast<Nanoseconds>(most * (0.5 + share / 2));
-  }
+  pause_warming(seat, now);
   const std::shared_ptr<Waiter> waiter = opening.waiter;
   if (waiter == nullptr) {
     --seat.warming;
@@ -202,6 +188,11 @@ void Ledger::released(EndpointIndex endpoint, Closed why, TimePoint now, Actions
   --seats_[endpoint].counts.leased;
   --total_;
   count_closed(why);
+  if (why == Closed::peer_closed) {
+    pause_warming(seats_[endpoint], now);
+  } else {
+    seats_[endpoint].failures = 0;
+  }
   serve_queue(now, actions);
   warm_endpoint(endpoint, now, actions);
 }
@@ -212,6 +203,8 @@ bool Ledger::idle_lost(Connection& connection, Closed why, TimePoint now, Action
   remove_idle(connection);
   --total_;
   count_closed(why);
+  const bool by_peer = why == Closed::peer_closed || why == Closed::unexpected_bytes;
+  if (by_peer && !has_proved(connection, now)) pause_warming(seats_[endpoint], now);
   serve_queue(now, actions);
   warm_endpoint(endpoint, now, actions);
   return true;
@@ -227,6 +220,7 @@ void Ledger::hand_failed(EndpointIndex endpoint, const std::shared_ptr<Waiter>& 
     enqueue(waiter, true);
     if (!tier_for(*waiter)) fail(waiter, Failure::no_healthy_endpoint, actions);
   }
+  if (why == Closed::peer_closed) pause_warming(seats_[endpoint], now);
   serve_queue(now, actions);
   warm_endpoint(endpoint, now, actions);
 }
@@ -299,8 +293,9 @@ void Ledger::serve_queue(TimePoint now, Actions& actions) {
   for (auto next = queue_.begin(); starved_ > 0 && next != queue_.end();) {
     Waiter& waiter = *next++;
     if (waiter.opening != nullptr) continue;
-    if (!serve(waiter.self, now, actions) && ++passed_over >= most_passed_over) return;
+    if (!serve(waiter.self, now, actions) && ++passed_over >= most_passed_over) break;
   }
+  if (pool_.acquire_timeout == 0s) fail_impatient(actions);
 }
 
 void Ledger::enqueue(const std::shared_ptr<Waiter>& waiter, bool first) {
@@ -333,6 +328,16 @@ void Ledger::fail_hopeless(Actions& actions) {
     if (waiter.opening != nullptr || tier_for(waiter)) continue;
     const bool had_cause = waiter.failure != Failure::none;
     fail(waiter.self, had_cause ? waiter.failure : Failure::no_healthy_endpoint, actions);
+  }
+}
+
+// Without a time to wait nobody waits: only those whose connection is being opened stay.
+void Ledger::fail_impatient(Actions& actions) {
+  for (auto next = queue_.begin(); starved_ > 0 && next != queue_.end();) {
+    Waiter& waiter = *next++;
+    if (waiter.opening != nullptr) continue;
+    const bool had_cause = waiter.failure != Failure::none;
+    fail(waiter.self, had_cause ? waiter.failure : Failure::acquire_timeout, actions);
   }
 }
 

@@ -154,7 +154,7 @@ class Ledger {
     std::uint32_t weight = 1;
     std::uint32_t warming = 0;         // openings without a waiter
     std::uint32_t ageing = 0;          // idle connections whose replacement is on the way
-    std::uint32_t failures = 0;        // to open, in a row
+    std::uint32_t failures = 0;        // in a row: to open, or to live once opened
     TimePoint warm_after;              // after failures, not before this
     std::vector<ConnectionList> idle;  // by worker; the newest at the back
   };
@@ -171,11 +171,14 @@ class Ledger {
   void dequeue(Waiter& waiter);
   void fail(std::shared_ptr<Waiter> waiter, Failure failure, Actions& actions);
   void fail_hopeless(Actions& actions);
+  void fail_impatient(Actions& actions);
   void start(EndpointIndex endpoint, WorkerIndex worker, std::shared_ptr<Waiter> waiter,
              TimePoint now, Actions& actions);
   Waiter* recipient(WorkerIndex worker);
   Placed place(Connection& connection, TimePoint now, Actions& actions);
   void count_closed(Closed why) { ++closed_[static_cast<std::size_t>(why)]; }
+  void pause_warming(Seat& seat, TimePoint now);
+  static bool has_proved(const Connection& connection, TimePoint now);
   void warm_endpoint(EndpointIndex endpoint, TimePoint now, Actions& actions);
   WorkerIndex poorest_worker(const Seat& seat) const;
 

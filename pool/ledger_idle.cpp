@@ -8,8 +8,19 @@
 namespace weir::pool {
 namespace {
 
+using namespace std::chrono_literals;
+
 // A replacement has this long to arrive before the connection it replaces closes anyway.
-constexpr config::Duration replacement_time = std::chrono::seconds(2);
+constexpr config::Duration replacement_time = 2s;
+
+// How long warming pauses after failures in a row: 100 ms doubled each time, up to 15 s, and a
+// random share of that, so that many proxies do not come back in one wave.
+constexpr Nanoseconds first_pause = 100ms;
+constexpr Nanoseconds longest_pause = 15s;
+
+// An endpoint that closes what it has just accepted is not a healthy one: a warmed connection
+// proves itself by being lent, or by living this long.
+constexpr config::Duration proving_time = 1s;
 
 }  // namespace
 
@@ -108,6 +119,7 @@ Ledger::Placed Ledger::place(Connection& connection, TimePoint now, Actions& act
     count_closed(shutting_down_ ? Closed::shutdown
                  : seat.healthy ? Closed::surplus
                                 : Closed::unhealthy);
+    if (!seat.healthy) fail_hopeless(actions);
     serve_queue(now, actions);
     return {Placed::Where::nobody, nullptr};
   }
@@ -134,10 +146,28 @@ Ledger::Placed Ledger::place(Connection& connection, TimePoint now, Actions& act
   return {Placed::Where::idle, nullptr};
 }
 
+bool Ledger::has_proved(const Connection& connection, TimePoint now) {
+  return now - connection.opened_at >= proving_time;
+}
+
+void Ledger::pause_warming(Seat& seat, TimePoint now) {
+  // Failures of one moment are one step of the pause.
+  if (now < seat.warm_after) return;
+  const Nanoseconds most =
+      std::min<Nanoseconds>(first_pause * (1LL << std::min(seat.failures, 8U)), longest_pause);
+  ++seat.failures;
+  const auto range = static_cast<double>((random_.max)() - (random_.min)());
+  const double share = static_cast<double>(random_() - (random_.min)()) / range;
+  seat.warm_after = now + std::chrono::duration_cast<Nanoseconds>(most * (0.5 + share / 2));
+}
+
 void Ledger::warm_endpoint(EndpointIndex endpoint, TimePoint now, Actions& actions) {
   Seat& seat = seats_[endpoint];
   if (pool_.min_idle == 0 || pool_.mode == config::PoolMode::off || shutting_down_) return;
   if (!seat.healthy || now < seat.warm_after || starved_ > 0) return;
+  for (const ConnectionList& list : seat.idle) {
+    if (!list.empty() && has_proved(list.front(), now)) seat.failures = 0;
+  }
   while (seat.counts.idle + seat.warming < pool_.min_idle + seat.ageing && may_open(seat)) {
     start(endpoint, poorest_worker(seat), nullptr, now, actions);
     // After a failure one connection is tried before all are.

@@ -207,6 +207,82 @@ TEST(Ledger, PausesWarmingAfterAFailureAndProbesWithOne) {
   EXPECT_EQ(books.openings.size(), 1U);
 }
 
+TEST(Ledger, PausesWarmingWhenWhatItOpensDiesAtOnce) {
+  Books books(upstream(1, {.min_idle = 1}));
+  const TimePoint end = books.now + 60s;
+  for (; books.now < end; books.now += 10ms) {
+    books.ledger.warm(books.now, books.actions);
+    books.settle();
+    while (!books.openings.empty()) {
+      ASSERT_EQ(books.succeed().where, Ledger::Placed::Where::idle);
+      EXPECT_TRUE(
+          books.ledger.idle_lost(*books.last, Closed::peer_closed, books.now, books.actions));
+      books.settle();
+    }
+  }
+  // 100 ms doubled up to 15 s, each times 0.5 to 1: at most 8 steps to 15 s, then 7.5 s apart.
+  EXPECT_LE(books.ledger.opened_count(), 16U);
+  EXPECT_GE(books.ledger.opened_count(), 8U);
+}
+
+TEST(Ledger, WarmsAllAtOnceAgainWhenOneHasProvedItself) {
+  Books books(upstream(1, {.min_idle = 4}));
+  books.ledger.warm(books.now, books.actions);
+  books.settle();
+  while (!books.openings.empty()) books.fail();
+  books.now += 1s;
+  books.ledger.warm(books.now, books.actions);
+  books.settle();
+  ASSERT_EQ(books.openings.size(), 1U);
+  books.succeed();
+
+  books.now += 1s;
+  books.ledger.warm(books.now, books.actions);
+  books.settle();
+
+  EXPECT_EQ(books.openings.size(), 3U);
+}
+
+TEST(Ledger, PausesWarmingAfterADeathAtTheLease) {
+  Books books(upstream(1, {.min_idle = 1}));
+  books.ledger.warm(books.now, books.actions);
+  books.settle();
+  books.succeed();
+  ASSERT_NE(books.acquire().connection, nullptr);
+  while (!books.openings.empty()) books.fail();
+
+  books.ledger.released(0, Closed::peer_closed, books.now, books.actions);
+  books.settle();
+
+  EXPECT_TRUE(books.openings.empty());
+}
+
+TEST(Ledger, EndsAWaiterWhoseEndpointBecameUnhealthyWhileItOpened) {
+  Books books(upstream(1));
+  const auto asked = books.acquire();
+  books.ledger.set_healthy(0, false, books.now, books.actions);
+  books.settle();
+  ASSERT_EQ(asked.waiter->state, Waiter::State::waiting);
+
+  EXPECT_EQ(books.succeed().where, Ledger::Placed::Where::nobody);
+
+  EXPECT_EQ(asked.waiter->failure, Failure::no_healthy_endpoint);
+  EXPECT_THAT(books.failed, testing::ElementsAre(asked.waiter));
+}
+
+TEST(Ledger, EndsASessionWithoutPatienceWhenTheOtherEndpointsAreFull) {
+  Books books(upstream(2, {.max_connections = 1, .acquire_timeout = 0s}));
+  books.acquire();
+  books.succeed();
+  const auto second = books.acquire();
+  ASSERT_EQ(books.openings.size(), 1U);
+
+  books.fail();
+
+  EXPECT_EQ(second.waiter->state, Waiter::State::failed);
+  EXPECT_EQ(second.waiter->failure, Failure::refused);
+}
+
 TEST(Ledger, SpreadsIdleConnectionsOverTheWorkers) {
   Books books(upstream(1, {.min_idle = 4}), 2);
   books.ledger.warm(books.now, books.actions);
