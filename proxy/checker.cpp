@@ -10,6 +10,15 @@
 #include "proxy/worker.hpp"
 
 namespace weir::proxy {
+namespace {
+
+// A shortage of this machine, which says nothing about the endpoint. (EAGAIN: a unix socket's
+// backlog is full, so somebody listens.)
+bool is_ours(int error) {
+  return error == EADDRNOTAVAIL || error == ENOBUFS || error == ENOMEM || error == EAGAIN;
+}
+
+}  // namespace
 
 Checker::Checker(Worker& worker, Connections& connections, pool::EndpointIndex endpoint)
     : worker_(worker),
@@ -43,7 +52,12 @@ void Checker::check() {
   const int error = errno;
   if (result != 0 && error != EINPROGRESS) {
     close_descriptor(descriptor);
-    finish(false, std::strerror(error));
+    if (is_ours(error)) {
+      checking_ = false;
+      plan(config_.interval);
+    } else {
+      finish(false, std::strerror(error));
+    }
     return;
   }
   if (!stream_.open(loop, descriptor, *this, result != 0)) {

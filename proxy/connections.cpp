@@ -336,14 +336,19 @@ void Connections::set_expiry(ServerConnection& connection) {
 // An idle connection has something to say: tickets and key updates are fine, all else ends it.
 void Connections::idle_stirred(ServerConnection& connection) {
   const bool hung_up = connection.stream_.hung_up();
-  if (connection.stream_.is_tls() && !hung_up && connection.stream_.is_quiet()) return;
+  if (!hung_up && connection.stream_.is_quiet()) return;
   const pool::Closed why = hung_up ? pool::Closed::peer_closed : pool::Closed::unexpected_bytes;
   const TimePoint now = worker_.loop().now();
   const bool ours = upstream_.decide([&](pool::Ledger& ledger, pool::Actions& actions) {
     return ledger.idle_lost(connection, why, now, actions);
   });
-  // Not in the books any more: an action about it is on its way here and finds it dead.
-  if (ours) take(connection);
+  if (ours) {
+    take(connection);
+  } else {
+    // Not in the books any more: an action about it is on its way here, and must find it dead even
+    // where the look above has taken bytes.
+    connection.stream_.close();
+  }
 }
 
 void Connections::hand_over(ServerConnection& connection,

@@ -22,6 +22,10 @@ using namespace std::chrono_literals;
 // How many connections one event may bring in: enough to keep up, few enough to stay fair.
 constexpr int accepts_per_event = 16;
 
+// How many clients are taken out of a queue before its socket closes: the backlog, and not those
+// who come meanwhile, for ever.
+constexpr int most_last_accepts = 4096;
+
 // How long accepting rests when there is no descriptor, or when handshakes are at their limit and
 // no one of this worker ends.
 constexpr config::Duration descriptor_pause = 100ms;
@@ -75,8 +79,16 @@ bool Listener::add_socket(int descriptor, bool shared) {
 
 void Listener::accept_from(int descriptor) {
   for (int i = 0; i < accepts_per_event && !paused_; ++i) {
-    if (handshakes_full()) return pause(handshake_pause);
-    if (!accept_one(descriptor)) return;
+    if (tls_ == nullptr) {
+      if (!accept_one(descriptor)) return;
+      continue;
+    }
+    // A seat is held while the client is accepted, so that workers together keep the limit.
+    Shared& shared = worker_.shared();
+    if (!shared.handshakes.take(shared.handshake_limit)) return pause(handshake_pause);
+    const bool more = accept_one(descriptor);
+    shared.handshakes.give_back();
+    if (!more) return;
   }
 }
 
@@ -85,7 +97,8 @@ void Listener::stop() {
   paused_ = false;
   for (const auto& socket : sockets_) {
     // Closing a socket resets whoever is in its queue.
-    while (socket->is_open() && !paused_ && accept_one(socket->descriptor())) {
+    for (int i = 0; i < most_last_accepts && socket->is_open() && !paused_; ++i) {
+      if (!accept_one(socket->descriptor())) break;
     }
     socket->close();
   }
@@ -145,6 +158,7 @@ bool Listener::admit(int descriptor) {
 void Listener::out_of_descriptors(int descriptor) {
   counters_.refused[static_cast<std::size_t>(Refused::descriptors)].add();
   worker_.shed_one(descriptor);
+  short_of_descriptors_ = true;
   pause(descriptor_pause);
 }
 
@@ -159,7 +173,7 @@ void Listener::handshake_began() {
 
 void Listener::handshake_ended() {
   worker_.shared().handshakes.give_back();
-  if (paused_ && !handshakes_full()) expired(worker_.loop().now());
+  if (paused_ && !short_of_descriptors_ && !handshakes_full()) expired(worker_.loop().now());
 }
 
 void Listener::pause(config::Duration time) {
@@ -172,6 +186,7 @@ void Listener::pause(config::Duration time) {
 
 void Listener::expired(TimePoint) {
   clear();
+  short_of_descriptors_ = false;
   if (handshakes_full()) return pause(handshake_pause);
   paused_ = false;
   for (const auto& socket : sockets_) socket->resume();

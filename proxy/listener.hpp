@@ -86,6 +86,7 @@ class Listener final : private Deadline {
   ListenerCounters counters_;
   std::vector<std::unique_ptr<AcceptSocket>> sockets_;
   bool paused_ = false;
+  bool short_of_descriptors_ = false;  // why it is paused; else too many handshakes
 };
 
 }  // namespace weir::proxy

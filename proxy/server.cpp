@@ -164,6 +164,7 @@ void Server::wait_for_signals() {
 }
 
 void Server::on_signal(int number) {
+  if (phase_.load() == Phase::stopped) return;
   switch (number) {
     case SIGUSR1:
       access_log_->reopen();
@@ -246,8 +247,9 @@ void Server::worker_is_empty() {
 void Server::finish() {
   if (phase_.load() == Phase::stopped) return;
   phase_ = Phase::stopped;
-  for (const auto& worker : workers_) worker->stop();
+  // First, while the workers can still answer a request that is on its way.
   if (admin_) admin_->stop();
+  for (const auto& worker : workers_) worker->stop();
   timer_.cancel();
   boost::system::error_code ignored;
   signals_.cancel(ignored);

@@ -92,7 +92,12 @@ Task<bool> Session::shake_hands() {
       co_return false;
     }
     if (const auto reason = verdict()) {
-      listener_.count_handshake("timeout", {}, false);
+      const bool timed_out =
+          *reason == Reason::client_timeout || *reason == Reason::session_timeout;
+      listener_.count_handshake(timed_out                         ? "timeout"
+                                : *reason == Reason::client_reset ? "reset"
+                                                                  : "other",
+                                {}, false);
       end(*reason, true);
       co_return false;
     }
@@ -110,9 +115,6 @@ bool Session::choose_route() {
   std::string_view server_name;
   std::string_view alpn;
   if (tls_) {
-    std::ranges::transform(tls_->server_name, tls_->server_name.begin(), [](char c) {
-      return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-    });
     server_name = tls_->server_name;
     alpn = tls_->alpn;
   }
@@ -126,10 +128,11 @@ Task<bool> Session::find_server() {
   stage_ = Stage::acquiring;
   setting_up_ = true;
   const TimePoint began = worker_.loop().now();
+  if (acquire_began_ == TimePoint{}) acquire_began_ = began;
   const config::Duration patience = connections_->upstream().config().pool.acquire_timeout;
   // Without patience a session does not queue, but a connection that is being opened for it has
   // timeouts of its own.
-  setup_due_ = patience == 0s ? TimePoint::max() : began + patience;
+  setup_due_ = patience == 0s ? TimePoint::max() : acquire_began_ + patience;
   set_deadline();
   LeaseRequest request(wakeup_);
   request.ask(*connections_, tried_);
@@ -144,7 +147,8 @@ Task<bool> Session::find_server() {
       detail_ = std::string(pool::word(request.failure)) + ": " + request.detail;
     }
     count_acquire(request, worker_.loop().now() - began);
-    end(*reason, *reason != Reason::acquire_timeout);
+    const bool waited_out = *reason == Reason::acquire_timeout;
+    end(waited_out ? lost_server_.value_or(*reason) : *reason, !waited_out);
     co_return false;
   }
   acquire_took_ = worker_.loop().now() - began;
@@ -153,7 +157,11 @@ Task<bool> Session::find_server() {
   tried_ = std::move(request.tried);
   if (!request.lease) {
     if (!request.detail.empty()) detail_ = std::move(request.detail);
-    end(reason_for(request.failure).value_or(Reason::internal), false);
+    const Reason cause = reason_for(request.failure).value_or(Reason::internal);
+    // Nobody else to ask: the way the first server left is what the client has met.
+    const bool nobody = cause == Reason::no_healthy_endpoint || cause == Reason::acquire_timeout ||
+                        cause == Reason::pool_full;
+    end(nobody ? lost_server_.value_or(cause) : cause, false);
     co_return false;
   }
   if (told_) {
@@ -229,6 +237,10 @@ void Session::bytes_moved(Flow flow, std::size_t size) {
   }
 }
 
+void Session::progressed() {
+  last_byte_at_ = worker_.loop().now();
+}
+
 void Session::half_closed(Flow flow) {
   stage_ = flow == Flow::to_server ? Stage::client_done : Stage::server_done;
   last_byte_at_ = worker_.loop().now();
@@ -252,11 +264,13 @@ void Session::tunnel_ended(TunnelEnd tunnel_end) {
   }
 }
 
-bool Session::try_elsewhere() {
+bool Session::try_elsewhere(TunnelEnd tunnel_end) {
   const config::Upstream& upstream = connections_->upstream().config();
   const auto most = std::min<std::size_t>(upstream.attempts, upstream.endpoints.size());
   if (client_.hung_up() || tried_.size() + 1 >= most) return false;
   tried_.push_back(lease_.endpoint());
+  lost_server_ =
+      tunnel_end == TunnelEnd::server_closed ? Reason::server_closed : Reason::server_reset;
   endpoint_counters_->sessions.subtract();
   endpoint_counters_ = nullptr;
   client_.change_owner(*this);
@@ -266,6 +280,18 @@ bool Session::try_elsewhere() {
   return true;
 }
 
+namespace {
+
+void close_one(Stream& stream, bool complete) {
+  if (complete && !stream.has_unsent()) {
+    stream.hang_up();
+  } else {
+    stream.abort();
+  }
+}
+
+}  // namespace
+
 void Session::expired(TimePoint now) {
   if (setting_up_) {
     wakeup_.wake();
@@ -274,7 +300,12 @@ void Session::expired(TimePoint now) {
   }
   if (const auto reason = overdue(now)) {
     tunnel_->stop();
-    end(*reason, *reason != Reason::idle_timeout);
+    // Whoever has been sent all that there was keeps it; whose bytes are missing learns of it.
+    const bool half = *reason == Reason::half_close_timeout;
+    const bool orderly = half || *reason == Reason::idle_timeout;
+    close_one(client_, orderly && !(half && stage_ == Stage::client_done));
+    close_one(lease_.stream(), orderly && !(half && stage_ == Stage::server_done));
+    end(*reason, false);
     return;
   }
   set_deadline();

@@ -55,8 +55,9 @@ class Session final : public boost::intrusive::list_base_hook<>,
 
   void stream_ready(Stream& stream) override;
   void bytes_moved(Flow flow, std::size_t size) override;
+  void progressed() override;
   void half_closed(Flow flow) override;
-  bool try_elsewhere() override;
+  bool try_elsewhere(TunnelEnd end) override;
   void tunnel_ended(TunnelEnd end) override;
   void expired(TimePoint now) override;
 
@@ -80,6 +81,7 @@ class Session final : public boost::intrusive::list_base_hook<>,
   TimePoint accepted_at_;
   TimePoint last_byte_at_;
   TimePoint first_sent_at_;  // first client byte passed on; epoch = not yet
+  TimePoint acquire_began_;  // the first attempt; epoch = not yet
   TimePoint setup_due_;      // end of the handshake's or the acquire's time
   Nanoseconds handshake_took_{-1};
   Nanoseconds acquire_took_{-1};
@@ -90,7 +92,8 @@ class Session final : public boost::intrusive::list_base_hook<>,
   bool setting_up_ = true;
   bool ended_ = false;
   bool handshake_counted_ = false;
-  std::optional<Reason> told_;  // end_with() during set-up
+  std::optional<Reason> told_;         // end_with() during set-up
+  std::optional<Reason> lost_server_;  // how the first server left, when another one is sought
   std::uint32_t attempts_ = 0;
   std::vector<pool::EndpointIndex> tried_;
   std::unique_ptr<TlsFacts> tls_;

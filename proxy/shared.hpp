@@ -19,8 +19,9 @@ class Seats {
     return false;
   }
   void add() { taken_.fetch_add(1, std::memory_order_relaxed); }
-  void give_back() { taken_.fetch_sub(1, std::memory_order_relaxed); }
-  std::uint32_t count() const { return taken_.load(std::memory_order_relaxed); }
+  // In one order with all else, because the end of a drain is decided by what these say.
+  void give_back() { taken_.fetch_sub(1); }
+  std::uint32_t count() const { return taken_.load(); }
 
  private:
   alignas(64) std::atomic<std::uint32_t> taken_{0};

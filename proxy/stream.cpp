@@ -158,7 +158,7 @@ void Stream::abort() {
 }
 
 bool Stream::is_quiet() {
-  if (broken_ || hung_up_ || has_input_) return false;
+  if (broken_ || hung_up_) return false;
   if (tls_) {
     std::size_t size = 0;
     readable_ = true;

@@ -44,17 +44,27 @@ bool Tunnel::pump(Direction& direction) {
   std::size_t share = share_bytes;
   for (;;) {
     if (to.has_unsent()) {
+      const std::size_t before = to.unsent_size();
       if (to.writable() && !to.flush()) return broken(to), false;
-      if (to.has_unsent()) return true;
+      if (to.unsent_size() < before) owner_.progressed();
+      if (to.has_unsent()) {
+        // Nobody reads it now, so its end by reset would go unnoticed.
+        if (from.broken()) return broken(from), false;
+        return true;
+      }
     }
     if (direction.ended) return pass_end_on(direction);
     if (!from.may_read()) return true;
     std::size_t size = 0;
     switch (from.read(from.loop().plain_scratch().first(direction.chunk), size)) {
       case Read::again:
+        // Records without data may go on for long: the rest of them is for the next turn.
+        if (from.may_read()) from.loop().go_on_later(*this);
         return true;
       case Read::end:
-        if (direction.flow == Flow::to_client && server_left_unheard()) return false;
+        if (direction.flow == Flow::to_client && server_left_unheard(TunnelEnd::server_closed)) {
+          return false;
+        }
         direction.ended = true;
         if (!directions_[1 - index(direction.flow)].ended) first_end_ = direction.flow;
         continue;
@@ -95,15 +105,15 @@ bool Tunnel::pass_end_on(Direction& direction) {
 }
 
 // Nothing was said by anyone, and the client has not finished: nothing is lost by another server.
-bool Tunnel::server_left_unheard() {
+bool Tunnel::server_left_unheard(TunnelEnd end) {
   if (directions_[0].bytes != 0 || directions_[1].bytes != 0 || directions_[0].ended) return false;
-  over_ = owner_.try_elsewhere();
+  over_ = owner_.try_elsewhere(end);
   return over_;
 }
 
 void Tunnel::broken(const Stream& stream) {
   const bool is_client = &stream == &directions_[0].from;
-  if (!is_client && server_left_unheard()) return;
+  if (!is_client && server_left_unheard(TunnelEnd::server_reset)) return;
   if (stream.last_error() == EPROTO) {
     finish(is_client ? TunnelEnd::client_failed : TunnelEnd::server_failed);
     return;

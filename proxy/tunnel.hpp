@@ -32,10 +32,12 @@ enum class TunnelEnd : std::uint8_t {
 class TunnelOwner {
  public:
   virtual void bytes_moved(Flow flow, std::size_t size) = 0;
+  // Bytes that had to wait for a slow reader go on.
+  virtual void progressed() = 0;
   virtual void half_closed(Flow flow) = 0;
-  // The server has left before a byte was said by anyone. True: the owner asks another one for this
-  // client, and this tunnel is over without another call.
-  virtual bool try_elsewhere() = 0;
+  // The server has left (`end` says how) before a byte was said by anyone. True: the owner asks
+  // another one for this client, and this tunnel is over without another call.
+  virtual bool try_elsewhere(TunnelEnd end) = 0;
   // The last call; the tunnel does nothing after it. The streams are still open.
   virtual void tunnel_ended(TunnelEnd end) = 0;
 
@@ -82,7 +84,7 @@ class Tunnel final : public StreamOwner, private Unfinished {
   bool pass_end_on(Direction& direction);
   void finish(TunnelEnd end);
   void broken(const Stream& stream);
-  bool server_left_unheard();
+  bool server_left_unheard(TunnelEnd end);
 
   TunnelOwner& owner_;
   std::array<Direction, 2> directions_;

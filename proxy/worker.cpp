@@ -149,6 +149,7 @@ void Worker::send_connection(pool::WorkerIndex worker, pool::Upstream& upstream,
 }
 
 void Worker::shed_one(int listening_descriptor) {
+  if (reserve_ < 0) reserve_ = open_reserve();
   if (reserve_ < 0) return;
   ::close(reserve_);
   const int shed = ::accept4(listening_descriptor, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);

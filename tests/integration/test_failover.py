@@ -157,6 +157,15 @@ def test_a_server_that_leaves_before_the_first_byte_is_replaced(start_weir, star
     assert leaving.accepted >= 1
 
 
+def test_a_server_that_leaves_and_has_no_replacement_is_the_cause(start_weir, start_endpoint, dead):
+    weir = start_weir(upstream(start_endpoint(lambda stream: None), dead,
+                               health_check=quick_checks(), pool={"mode": "off"}))
+    wait_for_health(weir, dead, False)
+    with weir.connect() as stream:
+        assert stream.receive_all() == b""
+    weir.wait_for_outcomes(server_closed=1)
+
+
 def test_connect_timeout_and_max_opening_hold(start_weir, full_endpoint):
     """An endpoint whose accept queue is full answers nothing at all."""
     weir = start_weir(upstream(full_endpoint, connect_timeout="500ms",

@@ -1,5 +1,7 @@
 """A stream that was cut must not look finished: a reset travels on as a reset."""
 
+import threading
+
 import pytest
 
 from support.configuration import listener, tls, upstream
@@ -106,3 +108,18 @@ def test_sizes_around_a_tls_record(start_weir, start_endpoint, certificates, siz
         for _ in range(3):
             stream.send(data)
             assert stream.receive_exactly(size) == data
+
+
+def test_a_clients_reset_is_noticed_while_the_server_takes_nothing(start_weir, start_endpoint):
+    released = threading.Event()
+    weir = start_weir(upstream(start_endpoint(lambda stream: released.wait(60))))
+    try:
+        stream = weir.connect()
+        stream.set_timeout(0.5)
+        with pytest.raises(TimeoutError):
+            while True:
+                stream.send(b"x" * 65536)
+        stream.abort()
+        weir.wait_for_outcomes(client_reset=1)
+    finally:
+        released.set()

@@ -1,5 +1,6 @@
 """Each timeout of a listener ends the session with the outcome of its name, and only then."""
 
+import contextlib
 import threading
 import time
 
@@ -103,6 +104,39 @@ def test_half_close_does_not_cut_a_busy_direction(start_timed):
         stream.finish()
         assert stream.receive_all() == b"aaaaaa"
     weir.wait_for_outcomes(client_closed=1)
+
+
+def test_half_close_leaves_what_was_sent_to_a_slow_reader(start_timed):
+    """The server is done, its last bytes wait in the kernel for a client that takes its time."""
+    answer = b"a" * 60_000
+
+    def brief(stream):
+        stream.receive_exactly(1)
+        stream.send(answer)
+        stream.finish()
+
+    weir = start_timed(brief, half_close="300ms")
+    with weir.connect(receive_buffer=4096) as stream:
+        stream.send(b"x")
+        weir.wait_for_outcomes(half_close_timeout=1)
+        assert stream.receive_all() == answer
+
+
+def test_idle_does_not_pretend_that_an_answer_is_whole(start_timed):
+    """A reader that stalls for longer than idle loses its connection, and can tell."""
+
+    def endless(stream):
+        stream.receive_exactly(1)
+        with contextlib.suppress(OSError):
+            while True:
+                stream.send(b"a" * 65536)
+
+    weir = start_timed(endless, idle="500ms")
+    with weir.connect() as stream:
+        stream.send(b"x")
+        weir.wait_for_outcomes(idle_timeout=1)
+        with pytest.raises(ConnectionResetError):
+            stream.receive_all()
 
 
 def test_session(start_timed):

@@ -36,8 +36,9 @@ class TunnelTest : public testing::Test, protected TunnelOwner {
   void bytes_moved(Flow flow, std::size_t size) override {
     moved_[static_cast<std::size_t>(flow)] += size;
   }
+  void progressed() override { ++progress_; }
   void half_closed(Flow) override { ++half_closes_; }
-  bool try_elsewhere() override {
+  bool try_elsewhere(TunnelEnd) override {
     ++asked_elsewhere_;
     return elsewhere_;
   }
@@ -58,6 +59,7 @@ class TunnelTest : public testing::Test, protected TunnelOwner {
   std::unique_ptr<Stream> server_stream_;
   std::unique_ptr<Tunnel> tunnel_;
   std::array<std::size_t, 2> moved_{};
+  int progress_ = 0;
   int half_closes_ = 0;
   int asked_elsewhere_ = 0;
   bool elsewhere_ = false;
@@ -167,6 +169,7 @@ TEST_F(TunnelTest, LosesNothingUnderBackpressureBothWays) {
   got[1] += client_.receive();
   EXPECT_TRUE(got[0] == data[0]);
   EXPECT_TRUE(got[1] == data[1]);
+  EXPECT_GT(progress_, 0) << "what had to wait and went on is told";
   EXPECT_TRUE(ended_ == TunnelEnd::client_closed || ended_ == TunnelEnd::server_closed);
 }
 
@@ -203,8 +206,9 @@ TEST(Tunnel, SurvivesAbandonmentAtEveryTurn) {
   class Owner final : public TunnelOwner {
    public:
     void bytes_moved(Flow, std::size_t) override {}
+    void progressed() override {}
     void half_closed(Flow) override {}
-    bool try_elsewhere() override { return false; }
+    bool try_elsewhere(TunnelEnd) override { return false; }
     void tunnel_ended(TunnelEnd) override { over = true; }
     bool over = false;
   };

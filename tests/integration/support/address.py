@@ -26,11 +26,13 @@ def port_of(text):
     return int(text.rpartition(":")[2])
 
 
-def connect(text, timeout=20.0):
-    """A connected socket."""
+def connect(text, timeout=20.0, receive_buffer=None):
+    """A connected socket. `receive_buffer` in bytes limits what the peer may send unread."""
     family, address = parse(text)
     sock = socket.socket(family, socket.SOCK_STREAM)
     sock.settimeout(timeout)
+    if receive_buffer is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     try:
         sock.connect(address)
     except BaseException:

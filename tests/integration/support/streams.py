@@ -159,9 +159,10 @@ class TlsStream(PlainStream):
         self._incoming.write(arrived)
 
 
-def connect(address, tls=None, server_name="localhost", session=None, timeout=20.0):
+def connect(address, tls=None, server_name="localhost", session=None, timeout=20.0,
+            receive_buffer=None):
     """A client: with an ssl.SSLContext as `tls`, after the handshake."""
-    sock = addresses.connect(address, timeout)
+    sock = addresses.connect(address, timeout, receive_buffer)
     if tls is None:
         return PlainStream(sock)
     try:
