@@ -224,6 +224,7 @@ void Connections::handshake(ServerConnection& connection) {
       return;
     case Stream::Handshake::failed: {
       TlsFailure failure = tls_failure(connection.stream_);
+      tls_->forget_sessions(connection.opening_->endpoint);
       failed(connection, pool::Failure::tls_failed, std::move(failure.words));
       return;
     }

@@ -20,6 +20,7 @@
 
 #include "metrics/histogram.hpp"
 #include "proxy/deadlines.hpp"
+#include "proxy/pipe.hpp"
 #include "proxy/task_group.hpp"
 
 namespace weir::proxy {
@@ -97,6 +98,7 @@ class EventLoop {
   std::span<std::byte> plain_scratch() { return {plain_scratch_.get(), scratch_size}; }
   std::span<std::byte> cipher_scratch() { return {cipher_scratch_.get(), scratch_size}; }
   std::vector<std::byte>& outgoing() { return outgoing_; }
+  PipePool& pipes() { return pipes_; }
 
   const metrics::Histogram& turn_lengths() const { return turn_lengths_; }
 
@@ -125,6 +127,7 @@ class EventLoop {
   std::vector<Entry> slots_;
   std::vector<Slot> free_slots_;
   UnfinishedList unfinished_;
+  PipePool pipes_;
   std::vector<std::unique_ptr<Disposable>> disposables_;
   std::unique_ptr<std::byte[]> plain_scratch_;
   std::unique_ptr<std::byte[]> cipher_scratch_;

@@ -283,7 +283,7 @@ bool Session::try_elsewhere(TunnelEnd tunnel_end) {
 namespace {
 
 void close_one(Stream& stream, bool complete) {
-  if (complete && !stream.has_unsent()) {
+  if (complete) {
     stream.hang_up();
   } else {
     stream.abort();
@@ -303,8 +303,10 @@ void Session::expired(TimePoint now) {
     // Whoever has been sent all that there was keeps it; whose bytes are missing learns of it.
     const bool half = *reason == Reason::half_close_timeout;
     const bool orderly = half || *reason == Reason::idle_timeout;
-    close_one(client_, orderly && !(half && stage_ == Stage::client_done));
-    close_one(lease_.stream(), orderly && !(half && stage_ == Stage::server_done));
+    close_one(client_, orderly && !(half && stage_ == Stage::client_done) &&
+                           !tunnel_->has_waiting(Flow::to_client));
+    close_one(lease_.stream(), orderly && !(half && stage_ == Stage::server_done) &&
+                                   !tunnel_->has_waiting(Flow::to_server));
     end(*reason, false);
     return;
   }

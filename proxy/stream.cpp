@@ -1,5 +1,6 @@
 #include "proxy/stream.hpp"
 
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
@@ -10,6 +11,7 @@
 #include <cerrno>
 
 #include "pool/assert.hpp"
+#include "proxy/pipe.hpp"
 #include "proxy/tls_channel.hpp"
 
 namespace weir::proxy {
@@ -189,14 +191,51 @@ Read Stream::receive(std::span<std::byte> to, std::size_t& size) {
       return Read::data;
     }
     if (count == 0) return Read::end;
-    if (errno == EINTR) continue;
-    if (errno == EAGAIN || errno == EWOULDBLOCK) {
-      readable_ = false;
-      return Read::again;
-    }
-    error_ = errno;
-    return error_ == ECONNRESET || error_ == EPIPE ? Read::reset : Read::failed;
+    if (errno != EINTR) return read_failed();
   }
+}
+
+// What errno means after a read that brought nothing.
+Read Stream::read_failed() {
+  if (errno == EAGAIN || errno == EWOULDBLOCK) {
+    readable_ = false;
+    return Read::again;
+  }
+  error_ = errno;
+  return error_ == ECONNRESET || error_ == EPIPE ? Read::reset : Read::failed;
+}
+
+Read Stream::splice_to(Pipe& pipe, std::size_t& size) {
+  WEIR_ASSERT(!tls_ && pipe.empty(), "plain bytes go into an empty pipe");
+  size = 0;
+  for (;;) {
+    const ssize_t count = ::splice(descriptor_, nullptr, pipe.write_end(), nullptr, Pipe::capacity,
+                                   SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+    if (count > 0) {
+      // Pages and not bytes fill a pipe: only the next call can tell whether there is more.
+      size = static_cast<std::size_t>(count);
+      pipe.filled(size);
+      return Read::data;
+    }
+    if (count == 0) return Read::end;
+    if (errno != EINTR) return read_failed();
+  }
+}
+
+bool Stream::splice_from(Pipe& pipe) {
+  while (!pipe.empty() && writable_) {
+    const ssize_t count = ::splice(pipe.read_end(), nullptr, descriptor_, nullptr, pipe.size(),
+                                   SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+    if (count > 0) {
+      pipe.drained(static_cast<std::size_t>(count));
+    } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+      return want_write_events();
+    } else if (errno != EINTR) {
+      error_ = errno;
+      return false;
+    }
+  }
+  return true;
 }
 
 bool Stream::send_now(std::span<const std::byte> bytes, std::size_t& sent) {

@@ -21,6 +21,7 @@ struct ssl_st;
 
 namespace weir::proxy {
 
+class Pipe;
 class Stream;
 class TlsChannel;
 
@@ -66,6 +67,11 @@ class Stream final : private Watch {
   // Reads at most `size` bytes (application data) to `to`.
   Read read(std::span<std::byte> to, std::size_t& size);
 
+  // The same without a copy, through a pipe: plain streams only. The pipe is empty before
+  // splice_to(), and holds what the socket has not taken after splice_from() (false: broken).
+  Read splice_to(Pipe& pipe, std::size_t& size);
+  bool splice_from(Pipe& pipe);
+
   // Sends; what the socket does not take is kept. False: the connection is broken (last_error()).
   bool write(std::span<const std::byte> bytes);
   bool has_unsent() const { return unsent_begin_ < unsent_.size(); }
@@ -98,6 +104,7 @@ class Stream final : private Watch {
 
   void on_events(std::uint32_t events) override;
   Read receive(std::span<std::byte> to, std::size_t& size);
+  Read read_failed();
   bool send_now(std::span<const std::byte> bytes, std::size_t& sent);
   bool send_or_keep(std::span<const std::byte> bytes);
   bool want_write_events();

@@ -73,6 +73,8 @@ class TlsClient {
   // A fresh SSL in connect state towards `address`: SNI, verified name, and a session to resume
   // where there is one for this endpoint.
   ssl_st* connect(const config::Address& address, std::size_t endpoint) const;
+  // After a failed handshake: the next one starts from nothing.
+  void forget_sessions(std::size_t endpoint) const;
 
  private:
   class State;

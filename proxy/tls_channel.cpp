@@ -22,6 +22,11 @@ constexpr std::size_t one_record = 16 * 1024 + 512;
 // updates must not hold the loop.
 constexpr int most_empty_rounds = 4;
 
+// An empty queue, which is nearly always, costs one look instead of sixteen entries to clear.
+void forget_errors() {
+  if (ERR_peek_error() != 0) ERR_clear_error();
+}
+
 }  // namespace
 
 TlsChannel::TlsChannel(ssl_st* ssl, Stream& stream) : ssl_(ssl), stream_(&stream) {
@@ -40,7 +45,7 @@ TlsChannel::~TlsChannel() {
 Stream::Handshake TlsChannel::handshake() {
   for (;;) {
     fill(one_record);
-    ERR_clear_error();
+    forget_errors();
     const int result = SSL_do_handshake(ssl_);
     const bool sent = send_outgoing();
     keep_input();
@@ -60,7 +65,7 @@ Read TlsChannel::read(std::span<std::byte> to, std::size_t& size) {
   int rounds = 0;
   do {
     fill(to.size());
-    ERR_clear_error();
+    forget_errors();
     why = decrypt(to, size);
     keep_input();
     // A full receive without a whole record in it: the rest is there already.
@@ -82,12 +87,14 @@ Read TlsChannel::decrypt(std::span<std::byte> to, std::size_t& size) {
     const int result = SSL_read_ex(ssl_, to.data() + size, to.size() - size, &count);
     if (result != 1) return explain(result);
     size += count;
+    // Nothing is left to decrypt: asking OpenSSL again would cost it a buffer to find that out.
+    if (input_.empty() && ending_ == Read::again && SSL_has_pending(ssl_) == 0) return Read::again;
   }
   return Read::data;
 }
 
 bool TlsChannel::write(std::span<const std::byte> bytes) {
-  ERR_clear_error();
+  forget_errors();
   while (!bytes.empty()) {
     std::size_t count = 0;
     if (SSL_write_ex(ssl_, bytes.data(), bytes.size(), &count) != 1) {
@@ -102,9 +109,9 @@ bool TlsChannel::write(std::span<const std::byte> bytes) {
 
 bool TlsChannel::close_notify() {
   if (failed_ || (SSL_get_shutdown(ssl_) & SSL_SENT_SHUTDOWN) != 0) return true;
-  ERR_clear_error();
+  forget_errors();
   SSL_shutdown(ssl_);
-  ERR_clear_error();
+  forget_errors();
   return send_outgoing();
 }
 

@@ -7,8 +7,14 @@ namespace weir::proxy {
 
 Tunnel::Tunnel(Stream& client, Stream& server, TunnelOwner& owner)
     : owner_(owner),
+      loop_(client.loop()),
+      can_splice_(!client.is_tls() && !server.is_tls()),
       directions_{Direction{client, server, Flow::to_server},
                   Direction{server, client, Flow::to_client}} {}
+
+Tunnel::~Tunnel() {
+  for (Direction& direction : directions_) loop_.pipes().give_back(std::move(direction.pipe));
+}
 
 void Tunnel::start() {
   started_ = true;
@@ -31,8 +37,8 @@ void Tunnel::pump_both() {
     if (direction.ended && direction.from.broken()) return broken(direction.from);
     if (!pump(direction)) return;
   }
-  if (directions_[0].passed_on && directions_[1].passed_on && !directions_[0].to.has_unsent() &&
-      !directions_[1].to.has_unsent()) {
+  if (directions_[0].passed_on && directions_[1].passed_on && !directions_[0].has_waiting() &&
+      !directions_[1].has_waiting()) {
     finish(first_end_ == Flow::to_server ? TunnelEnd::client_closed : TunnelEnd::server_closed);
   }
 }
@@ -40,27 +46,24 @@ void Tunnel::pump_both() {
 // False: the tunnel is over.
 bool Tunnel::pump(Direction& direction) {
   Stream& from = direction.from;
-  Stream& to = direction.to;
-  std::size_t share = share_bytes;
+  std::size_t moved = 0;
   for (;;) {
-    if (to.has_unsent()) {
-      const std::size_t before = to.unsent_size();
-      if (to.writable() && !to.flush()) return broken(to), false;
-      if (to.unsent_size() < before) owner_.progressed();
-      if (to.has_unsent()) {
+    if (direction.has_waiting()) {
+      if (!pass_waiting_on(direction)) return broken(direction.to), false;
+      if (direction.has_waiting()) {
         // Nobody reads it now, so its end by reset would go unnoticed.
         if (from.broken()) return broken(from), false;
         return true;
       }
     }
-    if (direction.ended) return pass_end_on(direction);
-    if (!from.may_read()) return true;
+    if (direction.ended) return rest(direction, moved), pass_end_on(direction);
+    if (!from.may_read()) return rest(direction, moved), true;
     std::size_t size = 0;
-    switch (from.read(from.loop().plain_scratch().first(direction.chunk), size)) {
+    switch (take(direction, size)) {
       case Read::again:
         // Records without data may go on for long: the rest of them is for the next turn.
-        if (from.may_read()) from.loop().go_on_later(*this);
-        return true;
+        if (from.may_read()) loop_.go_on_later(*this);
+        return rest(direction, moved), true;
       case Read::end:
         if (direction.flow == Flow::to_client && server_left_unheard(TunnelEnd::server_closed)) {
           return false;
@@ -76,18 +79,57 @@ bool Tunnel::pump(Direction& direction) {
     }
     direction.bytes += size;
     owner_.bytes_moved(direction.flow, size);
-    if (!to.write(from.loop().plain_scratch().first(size))) return broken(to), false;
-    if (to.has_unsent()) {
-      direction.chunk = std::max(direction.chunk / 2, smallest_chunk);
-    } else if (size == direction.chunk) {
-      direction.chunk = std::min(direction.chunk * 2, largest_chunk);
-    }
-    if (size >= share) {
-      from.loop().go_on_later(*this);
+    if (!pass_on(direction, size)) return broken(direction.to), false;
+    adapt(direction, size);
+    moved += size;
+    if (moved >= share_bytes) {
+      loop_.go_on_later(*this);
       return true;
     }
-    share -= size;
   }
+}
+
+// What waited for the reader goes first. False: the reader is gone.
+bool Tunnel::pass_waiting_on(Direction& direction) {
+  Stream& to = direction.to;
+  if (!to.writable()) return true;
+  const std::size_t unsent = to.unsent_size();
+  const std::size_t in_pipe = direction.pipe ? direction.pipe->size() : 0;
+  if (!to.flush()) return false;
+  if (in_pipe > 0 && !to.has_unsent() && !to.splice_from(*direction.pipe)) return false;
+  if (to.unsent_size() < unsent || (in_pipe > 0 && direction.pipe->size() < in_pipe)) {
+    owner_.progressed();
+  }
+  return true;
+}
+
+Read Tunnel::take(Direction& direction, std::size_t& size) {
+  if (direction.splices && !direction.pipe) direction.pipe = loop_.pipes().take();
+  if (direction.pipe) return direction.from.splice_to(*direction.pipe, size);
+  return direction.from.read(loop_.plain_scratch().first(direction.chunk), size);
+}
+
+bool Tunnel::pass_on(Direction& direction, std::size_t size) {
+  if (direction.pipe) return direction.to.splice_from(*direction.pipe);
+  return direction.to.write(loop_.plain_scratch().first(size));
+}
+
+void Tunnel::adapt(Direction& direction, std::size_t size) {
+  if (direction.pipe) return;
+  if (direction.to.has_unsent()) {
+    direction.chunk = std::max(direction.chunk / 2, smallest_chunk);
+  } else if (size == direction.chunk) {
+    direction.chunk = std::min(direction.chunk * 2, largest_chunk);
+  }
+  direction.splices = can_splice_ && direction.bytes >= splice_after && size >= splice_worthy &&
+                      !direction.to.has_unsent();
+}
+
+// There is nothing more for now: the pipe is for others.
+void Tunnel::rest(Direction& direction, std::size_t moved) {
+  if (!direction.pipe) return;
+  loop_.pipes().give_back(std::move(direction.pipe));
+  if (moved < copy_worthy) direction.splices = false;
 }
 
 bool Tunnel::pass_end_on(Direction& direction) {

@@ -11,8 +11,10 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 
 #include "proxy/event_loop.hpp"
+#include "proxy/pipe.hpp"
 #include "proxy/stream.hpp"
 
 namespace weir::proxy {
@@ -48,6 +50,9 @@ class TunnelOwner {
 class Tunnel final : public StreamOwner, private Unfinished {
  public:
   Tunnel(Stream& client, Stream& server, TunnelOwner& owner);
+  Tunnel(const Tunnel&) = delete;
+  Tunnel& operator=(const Tunnel&) = delete;
+  ~Tunnel();
 
   // Takes what is already there, then waits for more. May end at once.
   void start();
@@ -57,6 +62,8 @@ class Tunnel final : public StreamOwner, private Unfinished {
   std::uint64_t bytes(Flow flow) const { return directions_[index(flow)].bytes; }
   bool ended(Flow flow) const { return directions_[index(flow)].ended; }
   bool started() const { return started_; }
+  // Do bytes wait for the reader of this direction?
+  bool has_waiting(Flow flow) const { return directions_[index(flow)].has_waiting(); }
 
  private:
   struct Direction {
@@ -65,8 +72,12 @@ class Tunnel final : public StreamOwner, private Unfinished {
     Flow flow;
     bool ended = false;      // `from` has ended
     bool passed_on = false;  // and `to` has been told
+    bool splices = false;    // the stream is long and busy: through a pipe, if there is one
     std::uint32_t chunk = smallest_chunk;
     std::uint64_t bytes = 0;
+    std::unique_ptr<Pipe> pipe = nullptr;  // only while bytes are on their way
+
+    bool has_waiting() const { return to.has_unsent() || (pipe && !pipe->empty()); }
   };
   // Reads start small and grow while a stream is busy: short exchanges stay in the first cache
   // level, bulk takes few system calls.
@@ -74,6 +85,11 @@ class Tunnel final : public StreamOwner, private Unfinished {
   static constexpr std::uint32_t largest_chunk = EventLoop::scratch_size;
   // A direction's share of one turn: some 0.3 ms of TLS at 3 GB/s.
   static constexpr std::size_t share_bytes = 1024 * 1024;
+  // A plain stream goes through a pipe after this much, when a read brings this much at once; and
+  // goes back to copying when a turn brings so little that copying is cheaper.
+  static constexpr std::uint64_t splice_after = 1024 * 1024;
+  static constexpr std::size_t splice_worthy = 64 * 1024;
+  static constexpr std::size_t copy_worthy = 16 * 1024;
 
   static std::size_t index(Flow flow) { return static_cast<std::size_t>(flow); }
 
@@ -81,12 +97,19 @@ class Tunnel final : public StreamOwner, private Unfinished {
   void go_on() override;
   void pump_both();
   bool pump(Direction& direction);
+  bool pass_waiting_on(Direction& direction);
+  Read take(Direction& direction, std::size_t& size);
+  bool pass_on(Direction& direction, std::size_t size);
+  void adapt(Direction& direction, std::size_t size);
+  void rest(Direction& direction, std::size_t moved);
   bool pass_end_on(Direction& direction);
   void finish(TunnelEnd end);
   void broken(const Stream& stream);
   bool server_left_unheard(TunnelEnd end);
 
   TunnelOwner& owner_;
+  EventLoop& loop_;
+  const bool can_splice_;
   std::array<Direction, 2> directions_;
   Flow first_end_ = Flow::to_server;
   bool over_ = false;
