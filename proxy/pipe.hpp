@@ -43,6 +43,9 @@ class PipePool {
   // A pipe that still holds bytes is closed: they belonged to somebody.
   void give_back(std::unique_ptr<Pipe> pipe);
 
+  std::size_t idle_count() const { return idle_.size(); }
+  std::size_t lent_count() const { return lent_; }
+
   // 32 MiB of pipes a worker: an unprivileged user may have 64 MiB (pipe(7)).
   static constexpr std::size_t most_pipes = 32;
 

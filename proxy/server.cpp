@@ -22,9 +22,10 @@ using namespace std::chrono_literals;
 constexpr std::uint64_t reserved_descriptors = 128;
 
 // Each connection may need two descriptors; where the limit is tiny, half of it.
-std::uint32_t connection_limit(const config::Config& config, std::uint64_t descriptors) {
-  const std::uint64_t spare =
-      descriptors > 4 * reserved_descriptors ? descriptors - reserved_descriptors : descriptors / 2;
+std::uint32_t connection_limit(const config::Config& config, std::uint64_t descriptors,
+                               std::uint32_t workers) {
+  const std::uint64_t reserved = reserved_descriptors + workers * 2 * PipePool::most_pipes;
+  const std::uint64_t spare = descriptors > 4 * reserved ? descriptors - reserved : descriptors / 2;
   const auto possible = static_cast<std::uint32_t>(std::min<std::uint64_t>(spare / 2, 1U << 30));
   return config.limits.connections == 0 ? possible : config.limits.connections;
 }
@@ -54,7 +55,7 @@ Server::Server(const config::Config& config, TlsStore tls)
   std::signal(SIGPIPE, SIG_IGN);
   const std::uint64_t descriptors = raise_descriptor_limit();
   shared_.worker_count = config.workers == 0 ? usable_cpus() : config.workers;
-  shared_.connection_limit = connection_limit(config, descriptors);
+  shared_.connection_limit = connection_limit(config, descriptors, shared_.worker_count);
   shared_.handshake_limit = config.limits.handshakes;
   access_log_ = std::make_unique<AccessLog>(config.access_log, shared_.worker_count);
   build_workers();

@@ -170,6 +170,9 @@ TEST_F(TunnelTest, LosesNothingUnderBackpressureBothWays) {
   EXPECT_TRUE(got[0] == data[0]);
   EXPECT_TRUE(got[1] == data[1]);
   EXPECT_GT(progress_, 0) << "what had to wait and went on is told";
+  tunnel_.reset();
+  EXPECT_GT(hand_.loop.pipes().idle_count(), 0U) << "a long stream is spliced";
+  EXPECT_EQ(hand_.loop.pipes().lent_count(), 0U) << "and its pipe comes back";
   EXPECT_TRUE(ended_ == TunnelEnd::client_closed || ended_ == TunnelEnd::server_closed);
 }
 
