@@ -7,6 +7,8 @@
 //
 // All but post() and stop() is confined to the thread that calls run().
 
+#include <sys/epoll.h>
+
 #include <atomic>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
@@ -83,6 +85,8 @@ class EventLoop {
   void move_watch(Slot slot, Watch& watch) { slots_[slot].watch = &watch; }
 
   void go_on_later(Unfinished& unfinished);
+  // Lets bytes gather for a moment first: for bulk, where each look costs more than what it finds.
+  void go_on_when_gathered(Unfinished& unfinished);
   // Destroys it before this turn is over, from an empty stack.
   void dispose(std::unique_ptr<Disposable> disposable);
 
@@ -114,7 +118,8 @@ class EventLoop {
   static thread_local const EventLoop* current_;
 
   void wake();
-  void run_unfinished();
+  void run(UnfinishedList& list);
+  int wait(std::span<epoll_event> ready);
   int timeout() const;
   void dispatch(std::uint64_t tag, std::uint32_t events);
 
@@ -127,6 +132,8 @@ class EventLoop {
   std::vector<Entry> slots_;
   std::vector<Slot> free_slots_;
   UnfinishedList unfinished_;
+  UnfinishedList gathering_;
+  TimePoint gathered_at_;  // when those go on
   PipePool pipes_;
   std::vector<std::unique_ptr<Disposable>> disposables_;
   std::unique_ptr<std::byte[]> plain_scratch_;

@@ -45,6 +45,7 @@ Stream& Stream::operator=(Stream&& other) noexcept {
   has_input_ = other.has_input_;
   hung_up_ = other.hung_up_;
   broken_ = other.broken_;
+  behind_data_ = other.behind_data_;
   watches_writes_ = other.watches_writes_;
   sent_before_ = other.sent_before_;
   no_delay_ = other.no_delay_;
@@ -101,6 +102,10 @@ ssl_st* Stream::ssl() const {
 
 Stream::Handshake Stream::handshake() {
   return tls_->handshake();
+}
+
+void Stream::set_low_water(int bytes) {
+  ::setsockopt(descriptor_, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof bytes);
 }
 
 Read Stream::read(std::span<std::byte> to, std::size_t& size) {
@@ -181,6 +186,7 @@ void Stream::on_events(std::uint32_t events) {
 
 Read Stream::receive(std::span<std::byte> to, std::size_t& size) {
   size = 0;
+  if (behind_data_ != Read::again) return std::exchange(behind_data_, Read::again);
   for (;;) {
     const ssize_t count = ::recv(descriptor_, to.data(), to.size(), 0);
     if (count > 0) {
@@ -208,17 +214,23 @@ Read Stream::read_failed() {
 Read Stream::splice_to(Pipe& pipe, std::size_t& size) {
   WEIR_ASSERT(!tls_ && pipe.empty(), "plain bytes go into an empty pipe");
   size = 0;
+  if (behind_data_ != Read::again) return std::exchange(behind_data_, Read::again);
   for (;;) {
-    const ssize_t count = ::splice(descriptor_, nullptr, pipe.write_end(), nullptr, Pipe::capacity,
-                                   SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+    const ssize_t count = ::splice(descriptor_, nullptr, pipe.write_end(), nullptr,
+                                   Pipe::capacity - pipe.size(), SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
     if (count > 0) {
-      // Pages and not bytes fill a pipe: only the next call can tell whether there is more.
-      size = static_cast<std::size_t>(count);
-      pipe.filled(size);
+      size += static_cast<std::size_t>(count);
+      pipe.filled(static_cast<std::size_t>(count));
+      // As much as there is, so that it leaves with one call.
+      if (pipe.size() < Pipe::capacity / 2) continue;
       return Read::data;
     }
-    if (count == 0) return Read::end;
-    if (errno != EINTR) return read_failed();
+    if (count < 0 && errno == EINTR) continue;
+    if (size == 0) return count == 0 ? Read::end : read_failed();
+    // Pages and not bytes fill a pipe: that there is no more only an empty one can say.
+    if (count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return Read::data;
+    behind_data_ = count == 0 ? Read::end : read_failed();
+    return Read::data;
   }
 }
 

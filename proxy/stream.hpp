@@ -62,6 +62,10 @@ class Stream final : private Watch {
   enum class Handshake : std::uint8_t { done, wait, failed };
   Handshake handshake();
 
+  // From how many bytes on the kernel says that there is input (SO_RCVLOWAT); of an end always.
+  void set_low_water(int bytes);
+  void expect_input() { readable_ = true; }
+
   // May there be something to read? (Or an end, or an error.)
   bool may_read() const { return readable_ || has_input_; }
   // Reads at most `size` bytes (application data) to `to`.
@@ -119,11 +123,12 @@ class Stream final : private Watch {
   int descriptor_ = -1;
   EventLoop::Slot slot_ = EventLoop::no_slot;
   int error_ = 0;
-  bool readable_ = false;   // the kernel may have input
-  bool writable_ = true;    // the kernel may have room
-  bool has_input_ = false;  // bytes already taken from the kernel wait in the TLS channel
-  bool hung_up_ = false;    // EPOLLRDHUP, EPOLLHUP or EPOLLERR was seen
-  bool broken_ = false;     // EPOLLERR was seen: an error waits to be read
+  bool readable_ = false;           // the kernel may have input
+  bool writable_ = true;            // the kernel may have room
+  bool has_input_ = false;          // bytes already taken from the kernel wait in the TLS channel
+  bool hung_up_ = false;            // EPOLLRDHUP, EPOLLHUP or EPOLLERR was seen
+  bool broken_ = false;             // EPOLLERR was seen: an error waits to be read
+  Read behind_data_ = Read::again;  // an end that splice_to() has met behind the bytes it brought
   bool watches_writes_ = false;
   bool sent_before_ = false;
   bool no_delay_ = false;

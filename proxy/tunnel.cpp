@@ -27,6 +27,10 @@ void Tunnel::stream_ready(Stream&) {
 }
 
 void Tunnel::go_on() {
+  // Of what has gathered below the mark the kernel has said nothing.
+  for (Direction& direction : directions_) {
+    if (direction.is_bulk) direction.from.expect_input();
+  }
   pump_both();
 }
 
@@ -47,6 +51,7 @@ void Tunnel::pump_both() {
 bool Tunnel::pump(Direction& direction) {
   Stream& from = direction.from;
   std::size_t moved = 0;
+  bool looked = false;
   for (;;) {
     if (direction.has_waiting()) {
       if (!pass_waiting_on(direction)) return broken(direction.to), false;
@@ -56,14 +61,15 @@ bool Tunnel::pump(Direction& direction) {
         return true;
       }
     }
-    if (direction.ended) return rest(direction, moved), pass_end_on(direction);
-    if (!from.may_read()) return rest(direction, moved), true;
+    if (direction.ended) return rest(direction, 0, true), pass_end_on(direction);
+    if (!from.may_read()) return rest(direction, moved, looked), true;
+    looked = true;
     std::size_t size = 0;
     switch (take(direction, size)) {
       case Read::again:
         // Records without data may go on for long: the rest of them is for the next turn.
         if (from.may_read()) loop_.go_on_later(*this);
-        return rest(direction, moved), true;
+        return rest(direction, moved, true), true;
       case Read::end:
         if (direction.flow == Flow::to_client && server_left_unheard(TunnelEnd::server_closed)) {
           return false;
@@ -104,7 +110,7 @@ bool Tunnel::pass_waiting_on(Direction& direction) {
 }
 
 Read Tunnel::take(Direction& direction, std::size_t& size) {
-  if (direction.splices && !direction.pipe) direction.pipe = loop_.pipes().take();
+  if (direction.is_bulk && can_splice_ && !direction.pipe) direction.pipe = loop_.pipes().take();
   if (direction.pipe) return direction.from.splice_to(*direction.pipe, size);
   return direction.from.read(loop_.plain_scratch().first(direction.chunk), size);
 }
@@ -121,15 +127,26 @@ void Tunnel::adapt(Direction& direction, std::size_t size) {
   } else if (size == direction.chunk) {
     direction.chunk = std::min(direction.chunk * 2, largest_chunk);
   }
-  direction.splices = can_splice_ && direction.bytes >= splice_after && size >= splice_worthy &&
-                      !direction.to.has_unsent();
+  if (!direction.is_bulk && direction.bytes >= bulk_after && size >= bulk_read) {
+    direction.is_bulk = true;
+    direction.from.set_low_water(gathered_bytes);
+  }
 }
 
-// There is nothing more for now: the pipe is for others.
-void Tunnel::rest(Direction& direction, std::size_t moved) {
-  if (!direction.pipe) return;
-  loop_.pipes().give_back(std::move(direction.pipe));
-  if (moved < copy_worthy) direction.splices = false;
+// There is nothing more for now: the pipe is for others, and what comes next may gather. `looked`:
+// `moved` is all that there was.
+void Tunnel::rest(Direction& direction, std::size_t moved, bool looked) {
+  if (direction.pipe) loop_.pipes().give_back(std::move(direction.pipe));
+  if (!direction.is_bulk) return;
+  if (!looked || moved >= least_bulk) {
+    direction.vain_looks = 0;
+  } else if (++direction.vain_looks > most_vain_looks || direction.ended) {
+    direction.vain_looks = 0;
+    direction.is_bulk = false;
+    direction.from.set_low_water(1);
+    return;
+  }
+  loop_.go_on_when_gathered(*this);
 }
 
 bool Tunnel::pass_end_on(Direction& direction) {

@@ -72,7 +72,8 @@ class Tunnel final : public StreamOwner, private Unfinished {
     Flow flow;
     bool ended = false;      // `from` has ended
     bool passed_on = false;  // and `to` has been told
-    bool splices = false;    // the stream is long and busy: through a pipe, if there is one
+    bool is_bulk = false;    // long and busy: its bytes gather before they are taken
+    std::uint8_t vain_looks = 0;
     std::uint32_t chunk = smallest_chunk;
     std::uint64_t bytes = 0;
     std::unique_ptr<Pipe> pipe = nullptr;  // only while bytes are on their way
@@ -85,11 +86,14 @@ class Tunnel final : public StreamOwner, private Unfinished {
   static constexpr std::uint32_t largest_chunk = EventLoop::scratch_size;
   // A direction's share of one turn: some 0.3 ms of TLS at 3 GB/s.
   static constexpr std::size_t share_bytes = 1024 * 1024;
-  // A plain stream goes through a pipe after this much, when a read brings this much at once; and
-  // goes back to copying when a turn brings so little that copying is cheaper.
-  static constexpr std::uint64_t splice_after = 1024 * 1024;
-  static constexpr std::size_t splice_worthy = 64 * 1024;
-  static constexpr std::size_t copy_worthy = 16 * 1024;
+  // A stream is bulk after this much, when a read brings this much at once, until a look brings so
+  // little that it was not worth a wait. Bulk between plain streams goes through a pipe.
+  static constexpr std::uint64_t bulk_after = 1024 * 1024;
+  static constexpr std::size_t bulk_read = 64 * 1024;
+  static constexpr std::size_t least_bulk = 16 * 1024;
+  static constexpr int most_vain_looks = 16;
+  // The kernel tells of bulk when this much has gathered; of less, the loop's next look.
+  static constexpr int gathered_bytes = 256 * 1024;
 
   static std::size_t index(Flow flow) { return static_cast<std::size_t>(flow); }
 
@@ -101,7 +105,7 @@ class Tunnel final : public StreamOwner, private Unfinished {
   Read take(Direction& direction, std::size_t& size);
   bool pass_on(Direction& direction, std::size_t size);
   void adapt(Direction& direction, std::size_t size);
-  void rest(Direction& direction, std::size_t moved);
+  void rest(Direction& direction, std::size_t moved, bool looked);
   bool pass_end_on(Direction& direction);
   void finish(TunnelEnd end);
   void broken(const Stream& stream);

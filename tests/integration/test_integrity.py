@@ -1,6 +1,7 @@
 """Nothing is lost, nothing is added, nothing changes place: bulk both ways, and many connections
 of random size whose ends close in random order."""
 
+import hashlib
 import random
 import struct
 from concurrent.futures import ThreadPoolExecutor
@@ -52,6 +53,36 @@ def test_plain_tcp_carries_both_ways_at_once(start_weir, start_endpoint, size):
     results = []
     weir = start_weir(upstream(start_endpoint(both_ways_endpoint(results, size))))
     carry_both_ways(weir, size, results)
+
+
+@pytest.mark.parametrize("kind", ["plain", "tls"])
+def test_small_messages_go_on_after_bulk_on_the_same_connection(start_weir, start_endpoint,
+                                                                certificates, kind):
+    """Bulk is allowed to gather; what is said after it must not wait for more to come."""
+    size = 16 * MIB
+
+    def bulk_then_echo(stream):
+        for _ in range(3):
+            stream.receive_exactly(1)
+            for block in transfer.blocks(size, 5):
+                stream.send(block)
+            for _ in range(20):
+                stream.send(stream.receive_line())
+
+    secure = kind == "tls"
+    weir = start_weir(upstream(start_endpoint(bulk_then_echo)),
+                      listener(tls="public" if secure else "off"),
+                      tls(certificates.localhost()) if secure else None)
+    options = {"tls": certificates.client()} if secure else {}
+    with weir.connect(**options) as stream:
+        for _ in range(3):
+            stream.send(b"x")
+            digest = hashlib.sha256(stream.receive_exactly(size)).hexdigest()
+            assert digest == transfer.digest_of(size, seed=5)
+            for number in range(20):
+                line = b"line %d\n" % number
+                stream.send(line)
+                assert stream.receive_line() == line
 
 
 def test_tls_on_both_sides_carries_both_ways_at_once(start_weir, start_endpoint, certificates):
