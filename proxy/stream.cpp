@@ -66,6 +66,7 @@ bool Stream::open(EventLoop& loop, int descriptor, StreamOwner& owner, bool conn
   descriptor_ = descriptor;
   writable_ = !connecting;
   watches_writes_ = connecting;
+  no_delay_ = !connecting;  // an accepted socket has it from its listener
   if (!loop.add(descriptor, connecting ? all_events : read_events, *this, slot_)) {
     error_ = errno;
     release();

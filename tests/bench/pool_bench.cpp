@@ -1,0 +1,83 @@
+// The pool's arithmetic: what a session costs in the ledger, and a choice in a balancer.
+
+#include <benchmark/benchmark.h>
+
+#include <memory>
+#include <utility>
+
+#include "pool/balancer.hpp"
+#include "tests/support/books.hpp"
+
+namespace weir::pool {
+namespace {
+
+// One session of an upstream without warm connections: ask, open, lend, release.
+void ledger_session(benchmark::State& state) {
+  Ledger ledger(upstream(static_cast<std::size_t>(state.range(0))), 1);
+  const TimePoint now{std::chrono::hours(1)};
+  Actions actions;
+  Connection connection;
+  for (auto _ : state) {
+    auto asked = ledger.acquire(0, {}, now, actions);
+    const auto opening = std::move(std::get<Open>(actions.front()).opening);
+    actions.clear();
+    const auto placed = ledger.opened(*opening, connection, now, actions);
+    ledger.released(opening->endpoint, Closed::consumed, now, actions);
+    benchmark::DoNotOptimize(placed.where);
+    actions.clear();
+  }
+}
+BENCHMARK(ledger_session)->Arg(1)->Arg(10)->Arg(1000);
+
+// One session that finds a warm connection, and the opening of the next.
+void ledger_warm_session(benchmark::State& state) {
+  std::vector<std::unique_ptr<Connection>> connections;  // outlive the ledger that lists them
+  Ledger ledger(upstream(1, {.min_idle = 16, .max_opening = 16}), 1);
+  const TimePoint now{std::chrono::hours(1)};
+  Actions actions;
+  std::vector<std::unique_ptr<Opening>> openings;
+  std::vector<Connection*> spare;
+  const auto open_all = [&] {
+    for (Action& action : actions) openings.push_back(std::move(std::get<Open>(action).opening));
+    actions.clear();
+    while (!openings.empty()) {
+      const auto opening = std::move(openings.back());
+      openings.pop_back();
+      if (spare.empty()) {
+        connections.push_back(std::make_unique<Connection>());
+        spare.push_back(connections.back().get());
+      }
+      ledger.opened(*opening, *spare.back(), now, actions);
+      spare.pop_back();
+    }
+  };
+  ledger.warm(now, actions);
+  open_all();
+  for (auto _ : state) {
+    const auto asked = ledger.acquire(0, {}, now, actions);
+    open_all();
+    ledger.released(asked.connection->endpoint, Closed::consumed, now, actions);
+    spare.push_back(asked.connection);
+  }
+}
+BENCHMARK(ledger_warm_session);
+
+class AllUsable final : public Balancer::View {
+ public:
+  bool usable(EndpointIndex) const override { return true; }
+  std::uint32_t load(EndpointIndex endpoint) const override { return endpoint * 7919 % 101; }
+};
+
+void balancer(benchmark::State& state, config::Balance kind) {
+  const auto balancer =
+      Balancer::make(kind, std::vector<std::uint32_t>(static_cast<std::size_t>(state.range(0)), 1));
+  const AllUsable view;
+  for (auto _ : state) benchmark::DoNotOptimize(balancer->pick(view));
+}
+BENCHMARK_CAPTURE(balancer, round_robin, config::Balance::round_robin)->Arg(10)->Arg(1000);
+BENCHMARK_CAPTURE(balancer, least_connections, config::Balance::least_connections)
+    ->Arg(10)
+    ->Arg(1000);
+
+}  // namespace
+}  // namespace weir::pool
