@@ -25,7 +25,7 @@ constexpr std::uint64_t reserved_descriptors = 128;
 std::uint32_t connection_limit(const config::Config& config, std::uint64_t descriptors,
                                std::uint32_t workers) {
   const std::uint64_t reserved = reserved_descriptors + workers * 2 * PipePool::most_pipes;
-  const std::uint64_t spare = descriptors > 4 * reserved ? descriptors - reserved : descriptors / 2;
+  const std::uint64_t spare = descriptors > 3 * reserved ? descriptors - reserved : descriptors / 2;
   const auto possible = static_cast<std::uint32_t>(std::min<std::uint64_t>(spare / 2, 1U << 30));
   return config.limits.connections == 0 ? possible : config.limits.connections;
 }

@@ -22,6 +22,11 @@ void Tunnel::start() {
   pump_both();
 }
 
+void Tunnel::stop() {
+  over_ = true;
+  unlink();
+}
+
 void Tunnel::stream_ready(Stream&) {
   pump_both();
 }
@@ -166,7 +171,7 @@ bool Tunnel::pass_end_on(Direction& direction) {
 // Nothing was said by anyone, and the client has not finished: nothing is lost by another server.
 bool Tunnel::server_left_unheard(TunnelEnd end) {
   if (directions_[0].bytes != 0 || directions_[1].bytes != 0 || directions_[0].ended) return false;
-  over_ = owner_.try_elsewhere(end);
+  if (owner_.try_elsewhere(end)) stop();
   return over_;
 }
 
@@ -187,8 +192,7 @@ void Tunnel::broken(const Stream& stream) {
 
 void Tunnel::finish(TunnelEnd end) {
   if (over_) return;
-  over_ = true;
-  if (is_linked()) unlink();
+  stop();
   owner_.tunnel_ended(end);
 }
 

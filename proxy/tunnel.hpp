@@ -57,7 +57,7 @@ class Tunnel final : public StreamOwner, private Unfinished {
   // Takes what is already there, then waits for more. May end at once.
   void start();
   // Does nothing from now on, without a call to the owner.
-  void stop() { over_ = true; }
+  void stop();
 
   std::uint64_t bytes(Flow flow) const { return directions_[index(flow)].bytes; }
   bool ended(Flow flow) const { return directions_[index(flow)].ended; }

@@ -204,6 +204,28 @@ TEST_F(TunnelTest, DoesNothingOnceStopped) {
   EXPECT_FALSE(ended_.has_value());
 }
 
+// Bulk that gathers has an appointment with the loop (ASan sees it kept).
+TEST_F(TunnelTest, IsForgottenByTheLoopOnceStopped) {
+  tunnel_->start();
+  const std::string block = noise(256 * 1024, 5);
+  while (moved_[1] < 4U << 20) {
+    [[maybe_unused]] const ssize_t sent =
+        ::send(server_.far, block.data(), block.size(), MSG_NOSIGNAL);
+    hand_.loop.post([] {});
+    hand_.loop.turn();
+    client_.receive();
+  }
+  tunnel_->stop();
+  server_stream_.reset();
+  client_stream_.reset();
+  const auto later = std::chrono::steady_clock::now() + std::chrono::milliseconds(2);
+  while (std::chrono::steady_clock::now() < later) {
+    hand_.loop.post([] {});
+    hand_.loop.turn();
+  }
+  EXPECT_FALSE(ended_.has_value());
+}
+
 // The world is torn down after the first, second, third ... turn: clean from every point (ASan).
 TEST(Tunnel, SurvivesAbandonmentAtEveryTurn) {
   class Owner final : public TunnelOwner {
