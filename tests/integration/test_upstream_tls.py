@@ -176,7 +176,7 @@ VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 
 @pytest.fixture
 def start_watched(start_weir, start_endpoint, certificates):
-    """start_watched(version) -> Weir, the endpoint's ssl.SSLContext, and what each connection was"""
+    """start_watched(version) -> Weir, the endpoint's ssl.SSLContext, what each connection was"""
 
     def start(version):
         context = certificates.localhost().server_context()
@@ -206,7 +206,7 @@ def test_sessions_are_resumed(start_watched, version):
 
 
 def test_an_endpoint_that_moves_to_tls_1_3_is_followed(start_watched):
-    """A resumed TLS 1.2 session offers nothing newer; once it is not taken, everything is again."""
+    """A resumed TLS 1.2 session offers nothing newer; once it is not taken, all is offered."""
     weir, context, seen = start_watched(ssl.TLSVersion.TLSv1_2)
     assert weir.ask() == "secure"
     context.maximum_version = context.minimum_version = ssl.TLSVersion.TLSv1_3

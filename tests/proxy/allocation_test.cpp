@@ -32,7 +32,7 @@ thread_local constinit std::size_t allocations = 0;
 }  // namespace
 
 // glibc's allocator under its other name.
-extern "C" void* __libc_malloc(std::size_t size);
+extern "C" void* __libc_malloc(std::size_t size);  // NOLINT(bugprone-reserved-identifier)
 extern "C" void* malloc(std::size_t size) {
   if (counting) ++allocations;
   return __libc_malloc(size);
