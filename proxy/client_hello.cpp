@@ -55,7 +55,7 @@ void keep_server_name(ssl_st* ssl, std::string name) {
   }
   if (name.empty()) return;
   auto fresh = std::make_unique<std::string>(std::move(name));
-  if (SSL_set_ex_data(ssl, name_index(), fresh.get()) == 1) fresh.release();
+  if (SSL_set_ex_data(ssl, name_index(), fresh.get()) == 1) static_cast<void>(fresh.release());
 }
 
 std::string_view kept_server_name(const ssl_st* ssl) {
