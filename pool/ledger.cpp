@@ -290,10 +290,15 @@ bool Ledger::serve(std::shared_ptr<Waiter> waiter, TimePoint now, Actions& actio
 
 void Ledger::serve_queue(TimePoint now, Actions& actions) {
   int passed_over = 0;
+  bool full = false;  // for whoever has not tried any endpoint yet
   for (auto next = queue_.begin(); starved_ > 0 && next != queue_.end();) {
     Waiter& waiter = *next++;
     if (waiter.opening != nullptr) continue;
-    if (!serve(waiter.self, now, actions) && ++passed_over >= most_passed_over) break;
+    const bool untried = waiter.tried.empty();
+    if (!(full && untried) && serve(waiter.self, now, actions)) continue;
+    full = full || untried;
+    // Those who have tried some may still be served by another tier, if there is one.
+    if ((full && seats_.size() == 1) || ++passed_over >= most_passed_over) break;
   }
   if (pool_.acquire_timeout == 0s) fail_impatient(actions);
 }

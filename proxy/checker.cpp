@@ -60,7 +60,7 @@ void Checker::check() {
     }
     return;
   }
-  if (!stream_.open(loop, descriptor, *this, result != 0)) {
+  if (!stream_.open(loop, descriptor, address.transport(), *this, result != 0)) {
     checking_ = false;
     plan(config_.interval);
     return;

@@ -174,7 +174,7 @@ void Connections::open(std::unique_ptr<pool::Opening> opening) {
            std::strerror(error));
     return;
   }
-  if (!connection.stream_.open(loop, descriptor, connection, result != 0)) {
+  if (!connection.stream_.open(loop, descriptor, address.transport(), connection, result != 0)) {
     failed(connection, pool::Failure::descriptors, std::strerror(connection.stream_.last_error()));
     return;
   }

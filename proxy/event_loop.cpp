@@ -31,7 +31,7 @@ EventLoop::EventLoop()
     : now_(std::chrono::steady_clock::now()),
       deadlines_(now_),
       plain_scratch_(std::make_unique_for_overwrite<std::byte[]>(scratch_size)),
-      cipher_scratch_(std::make_unique_for_overwrite<std::byte[]>(scratch_size)),
+      cipher_scratch_(std::make_unique_for_overwrite<std::byte[]>(cipher_scratch_size)),
       turn_lengths_(metrics::Buckets::durations),
       work_(io_.get_executor()),
       tasks_(io_) {

@@ -100,7 +100,9 @@ class EventLoop {
   // Buffers of this turn: whoever uses one is done with it before it returns to the loop.
   static constexpr std::size_t scratch_size = 256 * 1024;
   std::span<std::byte> plain_scratch() { return {plain_scratch_.get(), scratch_size}; }
-  std::span<std::byte> cipher_scratch() { return {cipher_scratch_.get(), scratch_size}; }
+  // With room for what TLS adds to a whole plain one.
+  static constexpr std::size_t cipher_scratch_size = scratch_size + 8 * 1024;
+  std::span<std::byte> cipher_scratch() { return {cipher_scratch_.get(), cipher_scratch_size}; }
   std::vector<std::byte>& outgoing() { return outgoing_; }
   PipePool& pipes() { return pipes_; }
 

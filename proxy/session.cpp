@@ -24,7 +24,10 @@ Session::~Session() {
 }
 
 void Session::start(int descriptor) {
-  if (!client_.open(worker_.loop(), descriptor, *this, false)) {
+  const auto transport = address_.family == SocketAddress::Family::unix_socket
+                             ? Stream::Transport::unix_socket
+                             : Stream::Transport::tcp;
+  if (!client_.open(worker_.loop(), descriptor, transport, *this, false)) {
     setting_up_ = false;
     end(Reason::descriptors, false);
     return;
@@ -106,6 +109,7 @@ Task<bool> Session::shake_hands() {
   handshake_took_ = worker_.loop().now() - began;
   listener_.counters().handshake.observe(handshake_took_);
   tls_ = std::make_unique<TlsFacts>(tls_facts(ssl));
+  client_.leave_ssl();
   listener_.count_handshake("ok", tls_->version, tls_->resumed);
   last_byte_at_ = worker_.loop().now();
   co_return true;

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "config/config.hpp"
+#include "proxy/stream.hpp"
 
 namespace weir::proxy {
 
@@ -17,6 +18,9 @@ class KernelAddress {
  public:
   explicit KernelAddress(const config::Address& address);
   int family() const { return storage_.ss_family; }
+  Stream::Transport transport() const {
+    return family() == AF_UNIX ? Stream::Transport::unix_socket : Stream::Transport::tcp;
+  }
   const sockaddr* data() const { return reinterpret_cast<const sockaddr*>(&storage_); }
   socklen_t size() const { return size_; }
 

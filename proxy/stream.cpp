@@ -17,7 +17,7 @@
 namespace weir::proxy {
 namespace {
 
-constexpr std::uint32_t read_events = EPOLLIN | EPOLLRDHUP | EPOLLET;
+constexpr std::uint32_t read_events = EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLET;
 constexpr std::uint32_t all_events = read_events | EPOLLOUT;
 
 constexpr std::size_t most_discarded = 1024 * 1024;
@@ -46,6 +46,7 @@ Stream& Stream::operator=(Stream&& other) noexcept {
   hung_up_ = other.hung_up_;
   broken_ = other.broken_;
   behind_data_ = other.behind_data_;
+  short_is_all_ = other.short_is_all_;
   watches_writes_ = other.watches_writes_;
   sent_before_ = other.sent_before_;
   no_delay_ = other.no_delay_;
@@ -59,8 +60,11 @@ Stream::~Stream() {
   close();
 }
 
-bool Stream::open(EventLoop& loop, int descriptor, StreamOwner& owner, bool connecting) {
+bool Stream::open(EventLoop& loop, int descriptor, Transport transport, StreamOwner& owner,
+                  bool connecting) {
   WEIR_ASSERT(!is_open(), "a stream is opened once");
+  // On a unix socket a read also ends where a descriptor was sent along.
+  short_is_all_ = transport == Transport::tcp;
   loop_ = &loop;
   owner_ = &owner;
   descriptor_ = descriptor;
@@ -105,6 +109,10 @@ Stream::Handshake Stream::handshake() {
   return tls_->handshake();
 }
 
+void Stream::leave_ssl() {
+  tls_->leave_ssl();
+}
+
 void Stream::set_low_water(int bytes) {
   ::setsockopt(descriptor_, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof bytes);
 }
@@ -113,8 +121,8 @@ Read Stream::read(std::span<std::byte> to, std::size_t& size) {
   return tls_ ? tls_->read(to, size) : receive(to, size);
 }
 
-bool Stream::write(std::span<const std::byte> bytes) {
-  return tls_ ? tls_->write(bytes) : send_or_keep(bytes);
+bool Stream::write(std::span<const std::byte> bytes, bool more) {
+  return tls_ ? tls_->write(bytes, more) : send_or_keep(bytes, more);
 }
 
 bool Stream::flush() {
@@ -181,6 +189,8 @@ void Stream::on_events(std::uint32_t events) {
   if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) readable_ = true;
   if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) writable_ = true;
   if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) hung_up_ = true;
+  // At urgent data a read stops, whatever lies behind it.
+  if (events & EPOLLPRI) short_is_all_ = false;
   if (events & EPOLLERR) broken_ = true;
   owner_->stream_ready(*this);
 }
@@ -193,8 +203,10 @@ Read Stream::receive(std::span<std::byte> to, std::size_t& size) {
     if (count > 0) {
       size = static_cast<std::size_t>(count);
       // A short read has emptied the socket; what comes later is a new edge. Only an end that was
-      // announced already has no edge of its own left.
-      readable_ = size == to.size() || hung_up_;
+      // announced already has no edge of its own left: it is all that can follow.
+      const bool is_short = size < to.size();
+      if (is_short && hung_up_ && !broken_ && short_is_all_) behind_data_ = Read::end;
+      readable_ = !is_short || hung_up_;
       return Read::data;
     }
     if (count == 0) return Read::end;
@@ -251,8 +263,9 @@ bool Stream::splice_from(Pipe& pipe) {
   return true;
 }
 
-bool Stream::send_now(std::span<const std::byte> bytes, std::size_t& sent) {
+bool Stream::send_now(std::span<const std::byte> bytes, std::size_t& sent, bool more) {
   sent = 0;
+  const int flags = more ? MSG_NOSIGNAL | MSG_MORE : MSG_NOSIGNAL;
   // A fresh socket sends its first segment at once; from the second on, Nagle would wait for the
   // peer's acknowledgement. So a connection that sends once saves this call.
   if (!sent_before_) {
@@ -263,7 +276,7 @@ bool Stream::send_now(std::span<const std::byte> bytes, std::size_t& sent) {
     ::setsockopt(descriptor_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   }
   for (;;) {
-    const ssize_t count = ::send(descriptor_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    const ssize_t count = ::send(descriptor_, bytes.data(), bytes.size(), flags);
     if (count >= 0) {
       sent = static_cast<std::size_t>(count);
       if (sent < bytes.size()) return want_write_events();
@@ -276,10 +289,10 @@ bool Stream::send_now(std::span<const std::byte> bytes, std::size_t& sent) {
   }
 }
 
-bool Stream::send_or_keep(std::span<const std::byte> bytes) {
+bool Stream::send_or_keep(std::span<const std::byte> bytes, bool more) {
   std::size_t sent = 0;
   if (!has_unsent() && writable_ && !bytes.empty()) {
-    if (!send_now(bytes, sent)) return false;
+    if (!send_now(bytes, sent, more)) return false;
   }
   if (sent < bytes.size()) {
     unsent_.insert(unsent_.end(), bytes.begin() + static_cast<std::ptrdiff_t>(sent), bytes.end());

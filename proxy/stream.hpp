@@ -43,9 +43,11 @@ class Stream final : private Watch {
   Stream& operator=(Stream&& other) noexcept;
   ~Stream();
 
+  enum class Transport : std::uint8_t { tcp, unix_socket };
   // Takes over a non-blocking socket. False when the loop cannot watch it; then it is closed.
   // `connecting`: it becomes writable once connected.
-  bool open(EventLoop& loop, int descriptor, StreamOwner& owner, bool connecting);
+  bool open(EventLoop& loop, int descriptor, Transport transport, StreamOwner& owner,
+            bool connecting);
   bool is_open() const { return descriptor_ >= 0; }
   int descriptor() const { return descriptor_; }
   EventLoop& loop() const { return *loop_; }
@@ -61,6 +63,9 @@ class Stream final : private Watch {
   ssl_st* ssl() const;
   enum class Handshake : std::uint8_t { done, wait, failed };
   Handshake handshake();
+  // After the handshake, when nobody asks the SSL any more: it is freed where the connection can
+  // go on without it, and ssl() is null from then on.
+  void leave_ssl();
 
   // From how many bytes on the kernel says that there is input (SO_RCVLOWAT); of an end always.
   void set_low_water(int bytes);
@@ -68,6 +73,8 @@ class Stream final : private Watch {
 
   // May there be something to read? (Or an end, or an error.)
   bool may_read() const { return readable_ || has_input_; }
+  // Is it known already that the next read brings the end and nothing else?
+  bool end_is_next() const { return behind_data_ == Read::end && !is_tls(); }
   // Reads at most `size` bytes (application data) to `to`.
   Read read(std::span<std::byte> to, std::size_t& size);
 
@@ -77,7 +84,8 @@ class Stream final : private Watch {
   bool splice_from(Pipe& pipe);
 
   // Sends; what the socket does not take is kept. False: the connection is broken (last_error()).
-  bool write(std::span<const std::byte> bytes);
+  // `more`: shutdown_write() or close() follows within this turn, so the bytes travel with it.
+  bool write(std::span<const std::byte> bytes, bool more = false);
   bool has_unsent() const { return unsent_begin_ < unsent_.size(); }
   std::size_t unsent_size() const { return unsent_.size() - unsent_begin_; }
   // Sends what was kept; false: broken. has_unsent() tells whether all went.
@@ -109,8 +117,8 @@ class Stream final : private Watch {
   void on_events(std::uint32_t events) override;
   Read receive(std::span<std::byte> to, std::size_t& size);
   Read read_failed();
-  bool send_now(std::span<const std::byte> bytes, std::size_t& sent);
-  bool send_or_keep(std::span<const std::byte> bytes);
+  bool send_now(std::span<const std::byte> bytes, std::size_t& sent, bool more = false);
+  bool send_or_keep(std::span<const std::byte> bytes, bool more);
   bool want_write_events();
   bool send_fin();
   void release();
@@ -128,7 +136,8 @@ class Stream final : private Watch {
   bool has_input_ = false;          // bytes already taken from the kernel wait in the TLS channel
   bool hung_up_ = false;            // EPOLLRDHUP, EPOLLHUP or EPOLLERR was seen
   bool broken_ = false;             // EPOLLERR was seen: an error waits to be read
-  Read behind_data_ = Read::again;  // an end that splice_to() has met behind the bytes it brought
+  Read behind_data_ = Read::again;  // an end that a read has met behind the bytes it brought
+  bool short_is_all_ = false;       // a read that brings less than it could has emptied the socket
   bool watches_writes_ = false;
   bool sent_before_ = false;
   bool no_delay_ = false;

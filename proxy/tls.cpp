@@ -20,6 +20,7 @@
 #include "proxy/stream.hpp"
 #include "proxy/ticket_keys.hpp"
 #include "proxy/tls_certificate.hpp"
+#include "proxy/tls_provider.hpp"
 
 namespace weir::proxy {
 namespace {
@@ -106,7 +107,7 @@ bool TlsServer::State::add(const config::Certificate& files,
                            std::vector<config::Problem>& problems) {
   const std::optional<KeyedCertificate> loaded = load_certificate(files, problems);
   if (!loaded) return false;
-  ContextPointer context(SSL_CTX_new(TLS_server_method()), &SSL_CTX_free);
+  ContextPointer context(SSL_CTX_new_ex(nullptr, tls_properties(), TLS_server_method()), &SSL_CTX_free);
   set_common(context.get());
   SSL_CTX_set_cipher_list(context.get(), intermediate_ciphers);
   SSL_CTX_set_options(context.get(), SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
@@ -313,7 +314,7 @@ TlsClient::~TlsClient() = default;
 std::unique_ptr<TlsClient> TlsClient::make(const config::UpstreamTls& settings,
                                            std::vector<config::Problem>& problems) {
   auto state = std::make_unique<State>(settings);
-  state->context.reset(SSL_CTX_new(TLS_client_method()));
+  state->context.reset(SSL_CTX_new_ex(nullptr, tls_properties(), TLS_client_method()));
   SSL_CTX* context = state->context.get();
   set_common(context);
   SSL_CTX_set_verify(context, settings.verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, nullptr);

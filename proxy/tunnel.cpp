@@ -122,7 +122,8 @@ Read Tunnel::take(Direction& direction, std::size_t& size) {
 
 bool Tunnel::pass_on(Direction& direction, std::size_t size) {
   if (direction.pipe) return direction.to.splice_from(*direction.pipe);
-  return direction.to.write(loop_.plain_scratch().first(size));
+  // Last bytes travel with the end that is passed on behind them.
+  return direction.to.write(loop_.plain_scratch().first(size), direction.from.end_is_next());
 }
 
 void Tunnel::adapt(Direction& direction, std::size_t size) {

@@ -70,8 +70,10 @@ void echo(int descriptor) {
 class Allocation : public testing::Test, protected TunnelOwner, protected StreamOwner {
  protected:
   Allocation() {
-    EXPECT_TRUE(client_stream_.open(hand_.loop, client_.take_near(), *this, false));
-    EXPECT_TRUE(server_stream_.open(hand_.loop, server_.take_near(), *this, false));
+    EXPECT_TRUE(client_stream_.open(hand_.loop, client_.take_near(), Stream::Transport::unix_socket,
+                                    *this, false));
+    EXPECT_TRUE(server_stream_.open(hand_.loop, server_.take_near(), Stream::Transport::unix_socket,
+                                    *this, false));
     make_blocking(client_.far);
     make_blocking(server_.far);
     echo_ = std::thread([this] { echo(server_.far); });

@@ -27,8 +27,10 @@ class TunnelTest : public testing::Test, protected TunnelOwner {
   TunnelTest() {
     client_stream_ = std::make_unique<Stream>();
     server_stream_ = std::make_unique<Stream>();
-    EXPECT_TRUE(client_stream_->open(hand_.loop, client_.take_near(), nobody_, false));
-    EXPECT_TRUE(server_stream_->open(hand_.loop, server_.take_near(), nobody_, false));
+    EXPECT_TRUE(client_stream_->open(hand_.loop, client_.take_near(),
+                                     Stream::Transport::unix_socket, nobody_, false));
+    EXPECT_TRUE(server_stream_->open(hand_.loop, server_.take_near(),
+                                     Stream::Transport::unix_socket, nobody_, false));
     tunnel_ = std::make_unique<Tunnel>(*client_stream_, *server_stream_,
                                        static_cast<TunnelOwner&>(*this));
   }
@@ -249,8 +251,10 @@ TEST(Tunnel, SurvivesAbandonmentAtEveryTurn) {
     Owner owner;
     Stream client_stream;
     Stream server_stream;
-    ASSERT_TRUE(client_stream.open(hand.loop, client.take_near(), nobody, false));
-    ASSERT_TRUE(server_stream.open(hand.loop, server.take_near(), nobody, false));
+    ASSERT_TRUE(client_stream.open(hand.loop, client.take_near(), Stream::Transport::unix_socket,
+                                   nobody, false));
+    ASSERT_TRUE(server_stream.open(hand.loop, server.take_near(), Stream::Transport::unix_socket,
+                                   nobody, false));
     Tunnel tunnel(client_stream, server_stream, owner);
     tunnel.start();
     client.send(std::string(100'000, 'x').substr(0, 50'000));
