@@ -33,9 +33,13 @@ constexpr const char* tls13_ciphers =
     "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256";
 
 // Mozilla server-side TLS 6.0, "intermediate".
-constexpr const char* intermediate_ciphers =
-    "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
-    "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
+#define WEIR_INTERMEDIATE_CIPHERS                                                            \
+  "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:" \
+  "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
+constexpr const char* intermediate_ciphers = WEIR_INTERMEDIATE_CIPHERS;
+
+// To endpoints the same come first; whoever has none of them is met with OpenSSL's defaults.
+constexpr const char* client_ciphers = WEIR_INTERMEDIATE_CIPHERS ":ALL:!COMPLEMENTOFDEFAULT:!eNULL";
 
 // OpenSSL 3.0 refuses a whole list for one name it does not know, so each is tried alone.
 void set_groups(SSL_CTX* context) {
@@ -107,7 +111,8 @@ bool TlsServer::State::add(const config::Certificate& files,
                            std::vector<config::Problem>& problems) {
   const std::optional<KeyedCertificate> loaded = load_certificate(files, problems);
   if (!loaded) return false;
-  ContextPointer context(SSL_CTX_new_ex(nullptr, tls_properties(), TLS_server_method()), &SSL_CTX_free);
+  ContextPointer context(SSL_CTX_new_ex(nullptr, tls_properties(), TLS_server_method()),
+                         &SSL_CTX_free);
   set_common(context.get());
   SSL_CTX_set_cipher_list(context.get(), intermediate_ciphers);
   SSL_CTX_set_options(context.get(), SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
@@ -223,19 +228,20 @@ class TlsClient::State {
   explicit State(const config::UpstreamTls& from) : settings(from) {}
 
   static int keep_session(SSL* ssl, SSL_SESSION* session);
-
-  struct Target {
-    State* state;
-    std::size_t endpoint;
-  };
+  bool make(ContextPointer& context, std::vector<config::Problem>& problems);
+  bool resumes_lightly(const SSL_SESSION* session) const;
 
   config::UpstreamTls settings;
   ContextPointer context{nullptr, &SSL_CTX_free};
+  // For a TLS 1.2 session that is resumed: it resumes nothing but TLS 1.2, so the key share of TLS
+  // 1.3, which costs more than all the rest, and the long list of ciphers are left out.
+  ContextPointer resuming{nullptr, &SSL_CTX_free};
   std::vector<unsigned char> protocols;
   using Session = std::unique_ptr<SSL_SESSION, decltype(&SSL_SESSION_free)>;
   // A TLS 1.3 ticket is used once (RFC 8446, C.4), and many connections open at the same time: each
   // endpoint has a stack of them, the newest on top.
   static constexpr std::size_t most_sessions = 64;
+  Session next_session(std::size_t endpoint);
   std::mutex mutex;
   std::unordered_map<std::size_t, std::deque<Session>> sessions;
 };
@@ -311,32 +317,48 @@ int TlsClient::State::keep_session(SSL* ssl, SSL_SESSION* session) {
 TlsClient::TlsClient(std::unique_ptr<State> state) : state_(std::move(state)) {}
 TlsClient::~TlsClient() = default;
 
-std::unique_ptr<TlsClient> TlsClient::make(const config::UpstreamTls& settings,
-                                           std::vector<config::Problem>& problems) {
-  auto state = std::make_unique<State>(settings);
-  state->context.reset(SSL_CTX_new_ex(nullptr, tls_properties(), TLS_client_method()));
-  SSL_CTX* context = state->context.get();
-  set_common(context);
-  SSL_CTX_set_verify(context, settings.verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, nullptr);
-  if (!trust(context, settings)) {
+bool TlsClient::State::make(ContextPointer& made, std::vector<config::Problem>& problems) {
+  made.reset(SSL_CTX_new_ex(nullptr, tls_properties(), TLS_client_method()));
+  SSL_CTX* const fresh = made.get();
+  set_common(fresh);
+  SSL_CTX_set_cipher_list(fresh, client_ciphers);
+  SSL_CTX_set_verify(fresh, settings.verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, nullptr);
+  if (context.get() != fresh) {
+    SSL_CTX_set1_cert_store(fresh, SSL_CTX_get_cert_store(context.get()));
+  } else if (!trust(fresh, settings)) {
     problems.push_back(tls_problem(
         settings.ca_place,
         "cannot use `" + settings.ca + "` as certificate authorities: " + last_openssl_error()));
-    return nullptr;
+    return false;
   }
   if (settings.certificate) {
     const auto loaded = load_certificate(*settings.certificate, problems);
-    if (!loaded || !use_certificate(context, *loaded, *settings.certificate, problems)) {
-      return nullptr;
-    }
+    if (!loaded || !use_certificate(fresh, *loaded, *settings.certificate, problems)) return false;
   }
-  SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL_STORE);
-  SSL_CTX_sess_set_new_cb(context, &State::keep_session);
+  SSL_CTX_set_session_cache_mode(fresh, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL_STORE);
+  SSL_CTX_sess_set_new_cb(fresh, &State::keep_session);
+  if (!protocols.empty()) {
+    SSL_CTX_set_alpn_protos(fresh, protocols.data(), static_cast<unsigned>(protocols.size()));
+  }
+  return true;
+}
+
+// Has it a cipher of the short list?
+bool TlsClient::State::resumes_lightly(const SSL_SESSION* session) const {
+  const SSL_CIPHER* const cipher = SSL_SESSION_get0_cipher(session);
+  return cipher != nullptr && sk_SSL_CIPHER_find(SSL_CTX_get_ciphers(resuming.get()),
+                                                 const_cast<SSL_CIPHER*>(cipher)) >= 0;
+}
+
+std::unique_ptr<TlsClient> TlsClient::make(const config::UpstreamTls& settings,
+                                           std::vector<config::Problem>& problems) {
+  auto state = std::make_unique<State>(settings);
   state->protocols = alpn_wire(settings.alpn);
-  if (!state->protocols.empty()) {
-    SSL_CTX_set_alpn_protos(context, state->protocols.data(),
-                            static_cast<unsigned>(state->protocols.size()));
+  if (!state->make(state->context, problems) || !state->make(state->resuming, problems)) {
+    return nullptr;
   }
+  SSL_CTX_set_max_proto_version(state->resuming.get(), TLS1_2_VERSION);
+  SSL_CTX_set_cipher_list(state->resuming.get(), intermediate_ciphers);
   return std::unique_ptr<TlsClient>(new TlsClient(std::move(state)));
 }
 
@@ -345,8 +367,32 @@ void TlsClient::forget_sessions(std::size_t endpoint) const {
   state_->sessions.erase(endpoint);
 }
 
+// The session that the next connection to an endpoint resumes; null when there is none.
+TlsClient::State::Session TlsClient::State::next_session(std::size_t endpoint) {
+  const std::scoped_lock lock(mutex);
+  const auto found = sessions.find(endpoint);
+  if (found == sessions.end() || found->second.empty()) return {nullptr, &SSL_SESSION_free};
+  std::deque<Session>& kept = found->second;
+  if (SSL_SESSION_get_protocol_version(kept.back().get()) >= TLS1_3_VERSION) {
+    Session newest = std::move(kept.back());
+    kept.pop_back();
+    return newest;
+  }
+  // A TLS 1.2 server gives no new ticket when it resumes: the old one is used until its time is
+  // over.
+  if (!is_current(kept.back().get())) {
+    kept.clear();
+    return {nullptr, &SSL_SESSION_free};
+  }
+  SSL_SESSION_up_ref(kept.back().get());
+  return {kept.back().get(), &SSL_SESSION_free};
+}
+
 ssl_st* TlsClient::connect(const config::Address& address, std::size_t endpoint) const {
-  SSL* ssl = SSL_new(state_->context.get());
+  const State::Session session = state_->next_session(endpoint);
+  const bool is_tls12 = session && SSL_SESSION_get_protocol_version(session.get()) < TLS1_3_VERSION;
+  const bool lightly = is_tls12 && state_->resumes_lightly(session.get());
+  SSL* ssl = SSL_new((lightly ? state_->resuming : state_->context).get());
   if (ssl == nullptr) return nullptr;
   SSL_set_connect_state(ssl);
   SSL_set_ex_data(ssl, client_state_index(), state_.get());
@@ -355,22 +401,8 @@ ssl_st* TlsClient::connect(const config::Address& address, std::size_t endpoint)
     SSL_free(ssl);
     return nullptr;
   }
-  const std::scoped_lock lock(state_->mutex);
-  const auto kept = state_->sessions.find(endpoint);
-  if (kept != state_->sessions.end() && !kept->second.empty()) {
-    SSL_SESSION* const newest = kept->second.back().get();
-    SSL_set_session(ssl, newest);
-    if (SSL_SESSION_get_protocol_version(newest) >= TLS1_3_VERSION) {
-      kept->second.pop_back();
-    } else if (is_current(newest)) {
-      // A TLS 1.2 server gives no new ticket when it resumes: the old one is used until its time
-      // is over. It resumes nothing else either, so the key share of TLS 1.3, which costs more
-      // than all the rest, is left out.
-      SSL_set_max_proto_version(ssl, TLS1_2_VERSION);
-    } else {
-      kept->second.clear();
-    }
-  }
+  if (is_tls12) SSL_set_max_proto_version(ssl, TLS1_2_VERSION);
+  if (session) SSL_set_session(ssl, session.get());
   return ssl;
 }
 

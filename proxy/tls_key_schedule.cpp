@@ -27,29 +27,44 @@ EVP_MD_CTX* digest_context() {
   return context.get();
 }
 
-// One pass of HMAC (RFC 2104): the key padded and masked, then the parts.
-bool pass(TlsHash hash, Octets key, unsigned char mask, std::initializer_list<Octets> parts,
-          unsigned char* out) {
+bool digest(TlsHash hash, std::span<const Octets> parts, unsigned char* out) {
   EVP_MD_CTX* const context = digest_context();
-  std::array<unsigned char, 128> block;  // SHA-384 has the longer blocks
-  const std::size_t block_size = hash == TlsHash::sha256 ? 64 : 128;
-  WEIR_ASSERT(key.size() <= block_size, "secrets are no longer than a hash");
-  std::ranges::fill(std::ranges::copy(key, block.begin()).out, block.end(), 0);
-  for (unsigned char& byte : block) byte ^= mask;
-  bool good = EVP_DigestInit_ex2(context, digest_of(hash), nullptr) == 1 &&
-              EVP_DigestUpdate(context, block.data(), block_size) == 1;
+  bool good = EVP_DigestInit_ex2(context, digest_of(hash), nullptr) == 1;
   for (const Octets part : parts) {
     good = good && EVP_DigestUpdate(context, part.data(), part.size()) == 1;
   }
-  good = good && EVP_DigestFinal_ex(context, out, nullptr) == 1;
+  return good && EVP_DigestFinal_ex(context, out, nullptr) == 1;
+}
+
+// RFC 2104. A message in at most `most_parts` parts.
+constexpr std::size_t most_parts = 8;
+bool hmac(TlsHash hash, Octets key, std::span<const Octets> message, unsigned char* out) {
+  WEIR_ASSERT(message.size() <= most_parts, "a message has few parts");
+  std::array<unsigned char, 128> block{};  // SHA-384 has the longer blocks
+  const auto padded = std::span(block).first(hash == TlsHash::sha256 ? 64 : 128);
+  bool good = true;
+  if (key.size() <= padded.size()) {
+    std::ranges::copy(key, padded.begin());
+  } else {
+    good = digest(hash, {&key, 1}, padded.data());
+  }
+  const auto mask = [&](unsigned char pattern) {
+    for (unsigned char& byte : padded) byte ^= pattern;
+  };
+  std::array<unsigned char, 48> inner;
+  std::array<Octets, 1 + most_parts> parts{padded};
+  std::ranges::copy(message, parts.begin() + 1);
+  mask(0x36);
+  good = good && digest(hash, std::span(parts).first(1 + message.size()), inner.data());
+  mask(0x36 ^ 0x5c);
+  parts[1] = Octets(inner).first(size_of(hash));
+  good = good && digest(hash, std::span(parts).first(2), out);
   OPENSSL_cleanse(block.data(), block.size());
   return good;
 }
 
-bool hmac(TlsHash hash, Octets key, std::initializer_list<Octets> parts, unsigned char* out) {
-  std::array<unsigned char, 48> inner;
-  return pass(hash, key, 0x36, parts, inner.data()) &&
-         pass(hash, key, 0x5c, {Octets(inner).first(size_of(hash))}, out);
+bool hmac(TlsHash hash, Octets key, std::initializer_list<Octets> message, unsigned char* out) {
+  return hmac(hash, key, std::span(message.begin(), message.size()), out);
 }
 
 }  // namespace
@@ -104,6 +119,29 @@ Octets empty_hash(TlsHash hash) {
   };
   static const Hashes hashes;
   return Octets(hash == TlsHash::sha256 ? hashes.sha256 : hashes.sha384).first(size_of(hash));
+}
+
+bool prf(TlsHash hash, Octets secret, std::span<const Octets> label_and_seed,
+         std::span<unsigned char> out) {
+  if (label_and_seed.size() >= most_parts) return false;
+  // A(1) = HMAC(secret, seed), A(i) = HMAC(secret, A(i-1)); block i = HMAC(secret, A(i) + seed).
+  std::array<unsigned char, 48> chain;
+  std::array<unsigned char, 48> block;
+  const std::size_t size = size_of(hash);
+  std::array<Octets, most_parts> parts{Octets(chain).first(size)};
+  const auto end = std::ranges::copy(label_and_seed, parts.begin() + 1).out;
+  const std::span<const Octets> message(parts.begin(), end);
+  bool good = hmac(hash, secret, label_and_seed, chain.data());
+  while (good && !out.empty()) {
+    good = hmac(hash, secret, message, block.data());
+    const std::size_t count = std::min(size, out.size());
+    std::copy_n(block.begin(), count, out.begin());
+    out = out.subspan(count);
+    if (!out.empty()) good = good && hmac(hash, secret, message.first(1), chain.data());
+  }
+  OPENSSL_cleanse(block.data(), block.size());
+  OPENSSL_cleanse(chain.data(), chain.size());
+  return good;
 }
 
 }  // namespace weir::proxy

@@ -1,7 +1,7 @@
 #pragma once
-// The arithmetic of TLS 1.3's key schedule (RFC 8446, section 7.1) on OpenSSL's digests, without
-// the look-ups and allocations that OpenSSL 3.0 makes for each step: a handshake takes eighteen of
-// them. Pure; any thread.
+// The arithmetic of TLS's key schedules (1.3: RFC 8446, section 7.1; 1.2: RFC 5246, section 5) on
+// OpenSSL's digests, without the look-ups and allocations that OpenSSL 3.0 makes for each step: a
+// handshake of TLS 1.3 takes eighteen of them. Pure; any thread.
 
 #include <array>
 #include <cstddef>
@@ -44,5 +44,9 @@ bool expand_label(TlsHash hash, Octets secret, std::string_view label, Octets co
 bool extract(TlsHash hash, Octets salt, Octets input, std::span<unsigned char> out);
 // The hash of nothing, the context of "derived".
 Octets empty_hash(TlsHash hash);
+
+// The PRF of TLS 1.2; `label_and_seed` is one string in parts, `out` has any length.
+bool prf(TlsHash hash, Octets secret, std::span<const Octets> label_and_seed,
+         std::span<unsigned char> out);
 
 }  // namespace weir::proxy

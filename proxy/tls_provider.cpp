@@ -108,6 +108,27 @@ int derive(void*, unsigned char* key, std::size_t size, const OSSL_PARAM* parame
   }
 }
 
+// What libssl asks of TLS1-PRF: the label and the parts of the seed come as several seeds.
+int derive_prf(void*, unsigned char* key, std::size_t size, const OSSL_PARAM* parameters) {
+  std::optional<TlsHash> hash;
+  std::optional<Octets> secret;
+  std::array<Octets, 8> seeds;
+  std::size_t seed_count = 0;
+  for (; parameters->key != nullptr; ++parameters) {
+    const std::string_view name = parameters->key;
+    if (name == OSSL_KDF_PARAM_DIGEST) {
+      hash = hash_named(*parameters);
+    } else if (name == OSSL_KDF_PARAM_SECRET) {
+      secret = octets(*parameters);
+    } else if (name == OSSL_KDF_PARAM_SEED && parameters->data_size > 0) {
+      if (seed_count == seeds.size()) return 0;
+      seeds[seed_count++] = octets(*parameters);
+    }
+  }
+  if (!hash || !secret) return 0;
+  return prf(*hash, *secret, std::span(seeds).first(seed_count), {key, size}) ? 1 : 0;
+}
+
 // A derivation has all it needs in its parameters: there is no state between calls.
 void* new_context(void* provider) {
   return provider;
@@ -117,14 +138,20 @@ void free_context(void*) {}
 // OpenSSL's table of functions, each under its number. The casts are how providers are written:
 // provider-base(7).
 using Function = void (*)();
-const OSSL_DISPATCH kdf_functions[] = {
+const OSSL_DISPATCH tls13_functions[] = {
     {OSSL_FUNC_KDF_NEWCTX, reinterpret_cast<Function>(&new_context)},
     {OSSL_FUNC_KDF_FREECTX, reinterpret_cast<Function>(&free_context)},
     {OSSL_FUNC_KDF_DERIVE, reinterpret_cast<Function>(&derive)},
     {0, nullptr}};
+const OSSL_DISPATCH prf_functions[] = {
+    {OSSL_FUNC_KDF_NEWCTX, reinterpret_cast<Function>(&new_context)},
+    {OSSL_FUNC_KDF_FREECTX, reinterpret_cast<Function>(&free_context)},
+    {OSSL_FUNC_KDF_DERIVE, reinterpret_cast<Function>(&derive_prf)},
+    {0, nullptr}};
 
 const OSSL_ALGORITHM kdfs[] = {
-    {OSSL_KDF_NAME_TLS1_3_KDF, "provider=weir", kdf_functions, "the key schedule of TLS 1.3"},
+    {OSSL_KDF_NAME_TLS1_3_KDF, "provider=weir", tls13_functions, "the key schedule of TLS 1.3"},
+    {OSSL_KDF_NAME_TLS1_PRF, "provider=weir", prf_functions, "the PRF of TLS 1.2"},
     {nullptr, nullptr, nullptr, nullptr}};
 
 const OSSL_ALGORITHM* query(void*, int operation, int* no_cache) {
