@@ -1,6 +1,8 @@
 #include "pool/balancer.hpp"
 
 #include <algorithm>
+#include <compare>
+#include <set>
 
 namespace weir::pool {
 namespace {
@@ -41,6 +43,7 @@ class RoundRobin final : public Balancer {
     }
     return picked;
   }
+  void eased(EndpointIndex, std::uint32_t) override {}
 
  private:
   struct Turn {
@@ -60,31 +63,69 @@ class RoundRobin final : public Balancer {
   std::uint64_t next_order_ = 0;
 };
 
-// The lowest (sessions + 1) / weight; among equals the round goes on from the last choice.
+// The lowest (sessions + 1) / weight; among equals whoever was picked longest ago. The endpoints
+// stand in that order, by the loads that were last seen: none is lower than it is, so the first
+// one that is as it was seen is the least loaded. O(log n) a pick, and one step more for each
+// endpoint that is passed over.
 class LeastConnections final : public Balancer {
  public:
-  explicit LeastConnections(std::vector<std::uint32_t> weights) : weights_(std::move(weights)) {}
+  explicit LeastConnections(std::vector<std::uint32_t> weights)
+      : weights_(std::move(weights)), places_(weights_.size(), ranking_.end()) {
+    for (EndpointIndex i = 0; i < weights_.size(); ++i) {
+      if (weights_[i] == 0) continue;
+      places_[i] = ranking_.insert({1.0 / weights_[i], next_turn_++, i}).first;
+    }
+  }
 
   std::optional<EndpointIndex> pick(const View& view) override {
-    std::optional<EndpointIndex> best;
-    double best_load = 0;
-    const auto count = static_cast<EndpointIndex>(weights_.size());
-    for (EndpointIndex step = 1; step <= count; ++step) {
-      const EndpointIndex i = (last_ + step) % count;
-      if (weights_[i] == 0 || !view.usable(i)) continue;
-      const double load = (view.load(i) + 1.0) / weights_[i];
-      if (!best || load < best_load) {
-        best = i;
-        best_load = load;
+    for (auto next = ranking_.begin(); next != ranking_.end();) {
+      const Rank rank = *next++;
+      const double load = weighed(rank.endpoint, view.load(rank.endpoint));
+      if (load > rank.load) {
+        // It may stand before the next one still, or may be the last.
+        next = std::min(place({load, rank.turn, rank.endpoint}), next, Earlier{*this});
+        continue;
       }
+      if (!view.usable(rank.endpoint)) continue;
+      place({rank.load, next_turn_++, rank.endpoint});
+      return rank.endpoint;
     }
-    if (best) last_ = *best;
-    return best;
+    return std::nullopt;
+  }
+
+  void eased(EndpointIndex endpoint, std::uint32_t load) override {
+    if (weights_[endpoint] == 0) return;
+    place({weighed(endpoint, load), places_[endpoint]->turn, endpoint});
   }
 
  private:
+  struct Rank {
+    double load;
+    std::uint64_t turn;
+    EndpointIndex endpoint;
+    auto operator<=>(const Rank&) const = default;
+  };
+  using Ranking = std::set<Rank>;
+  struct Earlier {
+    const LeastConnections& self;
+    bool operator()(Ranking::iterator a, Ranking::iterator b) const {
+      return b == self.ranking_.end() || (a != self.ranking_.end() && *a < *b);
+    }
+  };
+
+  double weighed(EndpointIndex endpoint, std::uint32_t load) const {
+    return (load + 1.0) / weights_[endpoint];
+  }
+  Ranking::iterator place(const Rank& rank) {
+    auto node = ranking_.extract(places_[rank.endpoint]);
+    node.value() = rank;
+    return places_[rank.endpoint] = ranking_.insert(std::move(node)).position;
+  }
+
   std::vector<std::uint32_t> weights_;
-  EndpointIndex last_ = 0;
+  Ranking ranking_;
+  std::vector<Ranking::iterator> places_;
+  std::uint64_t next_turn_ = 0;
 };
 
 }  // namespace

@@ -27,6 +27,8 @@ class Balancer {
   virtual ~Balancer() = default;
   // One of the usable endpoints with a weight above 0; nothing when there is none.
   virtual std::optional<EndpointIndex> pick(const View& view) = 0;
+  // The load of this endpoint has fallen to that. (That one has risen shows when its turn comes.)
+  virtual void eased(EndpointIndex endpoint, std::uint32_t load) = 0;
 
   static std::unique_ptr<Balancer> make(config::Balance balance,
                                         std::vector<std::uint32_t> weights);

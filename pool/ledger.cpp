@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <ranges>
+#include <utility>
 
 #include "pool/assert.hpp"
 
@@ -33,8 +34,7 @@ class Ledger::Candidates final : public Balancer::View {
            (seat.counts.idle > 0 || ledger_.may_open(seat));
   }
   std::uint32_t load(EndpointIndex endpoint) const override {
-    const Seat& seat = ledger_.seats_[endpoint];
-    return seat.counts.leased + seat.counts.opening - seat.warming;
+    return Ledger::load(ledger_.seats_[endpoint]);
   }
 
  private:
@@ -112,14 +112,7 @@ bool Ledger::give_up(Waiter& waiter, TimePoint now, Actions& actions) {
   const std::shared_ptr<Waiter> alive = waiter.self;
   dequeue(waiter);
   waiter.state = Waiter::State::gave_up;
-  if (waiter.opening != nullptr) {
-    // What it had started is the pool's now.
-    Opening& orphan = *waiter.opening;
-    orphan.waiter.reset();
-    waiter.opening = nullptr;
-    ++seats_[orphan.endpoint].warming;
-    ++warming_on_[orphan.worker];
-  }
+  orphan(waiter);
   serve_queue(now, actions);
   return true;
 }
@@ -175,6 +168,7 @@ void Ledger::open_failed(const Opening& opening, Failure failure, std::string de
     waiter->failure = failure;
     waiter->detail = std::move(detail);
     waiter->last_endpoint = opening.endpoint;
+    eased(opening.endpoint);
     if (waiter->tried.size() >= attempts_ || !tier_for(*waiter)) fail(waiter, failure, actions);
   }
   serve_queue(now, actions);
@@ -187,6 +181,7 @@ Ledger::Placed Ledger::unwanted(Connection& connection, TimePoint now, Actions& 
 void Ledger::released(EndpointIndex endpoint, Closed why, TimePoint now, Actions& actions) {
   --seats_[endpoint].counts.leased;
   --total_;
+  eased(endpoint);
   count_closed(why);
   if (why == Closed::peer_closed) {
     pause_warming(seats_[endpoint], now);
@@ -214,6 +209,7 @@ void Ledger::hand_failed(EndpointIndex endpoint, const std::shared_ptr<Waiter>& 
                          TimePoint now, Actions& actions) {
   --seats_[endpoint].counts.leased;
   --total_;
+  eased(endpoint);
   count_closed(why);
   if (waiter->state == Waiter::State::granted) {
     waiter->state = Waiter::State::waiting;
@@ -246,6 +242,21 @@ void Ledger::set_healthy(EndpointIndex endpoint, bool healthy, TimePoint now, Ac
   }
   serve_queue(now, actions);
   warm_endpoint(endpoint, now, actions);
+}
+
+// What sessions have or wait for; what warms is nobody's load.
+std::uint32_t Ledger::load(const Seat& seat) {
+  return seat.counts.leased + seat.counts.opening - seat.warming;
+}
+
+// What a waiter had started is the pool's from now on.
+void Ledger::orphan(Waiter& waiter) {
+  if (waiter.opening == nullptr) return;
+  Opening& opening = *std::exchange(waiter.opening, nullptr);
+  opening.waiter.reset();
+  ++seats_[opening.endpoint].warming;
+  ++warming_on_[opening.worker];
+  eased(opening.endpoint);
 }
 
 bool Ledger::may_open(const Seat& seat) const {

@@ -160,6 +160,10 @@ class Ledger {
   };
   class Candidates;
 
+  static std::uint32_t load(const Seat& seat);
+  // To be called wherever load() falls.
+  void eased(EndpointIndex endpoint) { balancer_->eased(endpoint, load(seats_[endpoint])); }
+  void orphan(Waiter& waiter);
   bool may_open(const Seat& seat) const;
   std::optional<std::uint32_t> tier_for(const Waiter& waiter) const;
   std::optional<EndpointIndex> pick(const Waiter& waiter);

@@ -99,19 +99,14 @@ Ledger::Placed Ledger::place(Connection& connection, TimePoint now, Actions& act
     if (Waiter* next = recipient(connection.worker)) {
       const std::shared_ptr<Waiter> waiter = next->self;
       dequeue(*waiter);
-      if (waiter->opening != nullptr) {
-        // Its own opening is the pool's now.
-        waiter->opening->waiter.reset();
-        ++seats_[waiter->opening->endpoint].warming;
-        ++warming_on_[waiter->opening->worker];
-        waiter->opening = nullptr;
-      }
+      orphan(*waiter);
       waiter->state = Waiter::State::granted;
       serve_queue(now, actions);
       return {Placed::Where::waiter, waiter};
     }
   }
   --seat.counts.leased;
+  eased(connection.endpoint);
   const bool keep = pool_.mode == config::PoolMode::fresh && seat.healthy && !shutting_down_ &&
                     pool_.max_idle > 0;
   if (!keep) {

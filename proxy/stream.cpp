@@ -117,6 +117,10 @@ void Stream::set_low_water(int bytes) {
   ::setsockopt(descriptor_, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof bytes);
 }
 
+void Stream::limit_not_sent(int bytes) {
+  ::setsockopt(descriptor_, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof bytes);
+}
+
 Read Stream::read(std::span<std::byte> to, std::size_t& size) {
   return tls_ ? tls_->read(to, size) : receive(to, size);
 }

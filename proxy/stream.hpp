@@ -70,6 +70,8 @@ class Stream final : private Watch {
   // From how many bytes on the kernel says that there is input (SO_RCVLOWAT); of an end always.
   void set_low_water(int bytes);
   void expect_input() { readable_ = true; }
+  // How many bytes the kernel takes before it has sent what it took (TCP_NOTSENT_LOWAT).
+  void limit_not_sent(int bytes);
 
   // May there be something to read? (Or an end, or an error.)
   bool may_read() const { return readable_ || has_input_; }

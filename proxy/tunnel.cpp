@@ -9,6 +9,7 @@ Tunnel::Tunnel(Stream& client, Stream& server, TunnelOwner& owner)
     : owner_(owner),
       loop_(client.loop()),
       can_splice_(!client.is_tls() && !server.is_tls()),
+      share_(can_splice_ ? plain_share : tls_share),
       directions_{Direction{client, server, Flow::to_server},
                   Direction{server, client, Flow::to_client}} {}
 
@@ -93,7 +94,7 @@ bool Tunnel::pump(Direction& direction) {
     if (!pass_on(direction, size)) return broken(direction.to), false;
     adapt(direction, size);
     moved += size;
-    if (moved >= share_bytes) {
+    if (moved >= share_) {
       loop_.go_on_later(*this);
       return true;
     }
@@ -136,6 +137,7 @@ void Tunnel::adapt(Direction& direction, std::size_t size) {
   if (!direction.is_bulk && direction.bytes >= bulk_after && size >= bulk_read) {
     direction.is_bulk = true;
     direction.from.set_low_water(gathered_bytes);
+    direction.to.limit_not_sent(most_not_sent);
   }
 }
 

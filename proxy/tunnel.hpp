@@ -83,8 +83,10 @@ class Tunnel final : public StreamOwner, private Unfinished {
   // Reads start small (but hold a TLS record) and grow while a stream is busy.
   static constexpr std::uint32_t smallest_chunk = 32 * 1024;
   static constexpr std::uint32_t largest_chunk = EventLoop::scratch_size;
-  // A direction's share of one turn: some 0.3 ms of TLS at 3 GB/s.
-  static constexpr std::size_t share_bytes = 1024 * 1024;
+  // A direction's share of one turn, so that a busy tunnel holds the loop for less than 1 ms: what
+  // a slow core encrypts in 0.3 ms, or copies.
+  static constexpr std::size_t tls_share = 256 * 1024;
+  static constexpr std::size_t plain_share = 512 * 1024;
   // A stream is bulk after this much, when a read brings this much at once, until a look brings so
   // little that it was not worth a wait. Bulk between plain streams goes through a pipe.
   static constexpr std::uint64_t bulk_after = 1024 * 1024;
@@ -93,6 +95,8 @@ class Tunnel final : public StreamOwner, private Unfinished {
   static constexpr int most_vain_looks = 16;
   // The kernel tells of bulk when this much has gathered; of less, the loop's next look.
   static constexpr int gathered_bytes = 256 * 1024;
+  // Of bulk, the kernel holds no more than this beyond what is on its way to the reader.
+  static constexpr int most_not_sent = 512 * 1024;
 
   static std::size_t index(Flow flow) { return static_cast<std::size_t>(flow); }
 
@@ -113,6 +117,7 @@ class Tunnel final : public StreamOwner, private Unfinished {
   TunnelOwner& owner_;
   EventLoop& loop_;
   const bool can_splice_;
+  const std::size_t share_;  // bytes
   std::array<Direction, 2> directions_;
   Flow first_end_ = Flow::to_server;
   bool over_ = false;

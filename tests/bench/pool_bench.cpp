@@ -72,7 +72,10 @@ void balancer(benchmark::State& state, config::Balance kind) {
   const auto balancer =
       Balancer::make(kind, std::vector<std::uint32_t>(static_cast<std::size_t>(state.range(0)), 1));
   const AllUsable view;
-  for (auto _ : state) benchmark::DoNotOptimize(balancer->pick(view));
+  for (auto _ : state) {
+    const auto picked = balancer->pick(view);
+    balancer->eased(*picked, view.load(*picked));
+  }
 }
 BENCHMARK_CAPTURE(balancer, round_robin, config::Balance::round_robin)->Arg(10)->Arg(1000);
 BENCHMARK_CAPTURE(balancer, least_connections, config::Balance::least_connections)

@@ -5,8 +5,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
+#include <random>
 #include <set>
+#include <vector>
 
 namespace weir::pool {
 namespace {
@@ -75,7 +78,44 @@ TEST(LeastConnections, PicksTheLeastLoadedByWeight) {
   stage.loads = {{0, 2}, {1, 4}};
   EXPECT_EQ(balancer->pick(stage), 1U);
   stage.loads = {{0, 0}, {1, 4}};
+  balancer->eased(0, 0);
   EXPECT_EQ(balancer->pick(stage), 0U);
+}
+
+// Against the plain definition, over a random history of sessions, some endpoints out of bounds.
+TEST(LeastConnections, IsNeverWrong) {
+  std::minstd_rand random(7);
+  std::vector<std::uint32_t> weights;
+  for (int i = 0; i < 20; ++i) weights.push_back(1 + random() % 4);
+  const auto balancer = Balancer::make(config::Balance::least_connections, weights);
+  Stage stage;
+  std::vector<EndpointIndex> sessions;
+  for (int step = 0; step < 20'000; ++step) {
+    if (step % 50 == 0) {
+      stage.hidden.clear();
+      for (EndpointIndex i = 0; i < 20; ++i) {
+        if (random() % 4 == 0) stage.hidden.insert(i);
+      }
+    }
+    if (!sessions.empty() && random() % 2 == 0) {
+      std::swap(sessions[random() % sessions.size()], sessions.back());
+      const EndpointIndex ended = sessions.back();
+      sessions.pop_back();
+      balancer->eased(ended, --stage.loads[ended]);
+      continue;
+    }
+    const auto weighed = [&](EndpointIndex i) { return (stage.load(i) + 1.0) / weights[i]; };
+    double least = 1e9;
+    for (EndpointIndex i = 0; i < 20; ++i) {
+      if (stage.usable(i)) least = std::min(least, weighed(i));
+    }
+    const auto picked = balancer->pick(stage);
+    ASSERT_TRUE(picked.has_value());
+    ASSERT_TRUE(stage.usable(*picked));
+    ASSERT_DOUBLE_EQ(weighed(*picked), least);
+    sessions.push_back(*picked);
+    ++stage.loads[*picked];
+  }
 }
 
 TEST(LeastConnections, GoesRoundAmongEquals) {
