@@ -47,6 +47,7 @@ Stream& Stream::operator=(Stream&& other) noexcept {
   broken_ = other.broken_;
   behind_data_ = other.behind_data_;
   short_is_all_ = other.short_is_all_;
+  saw_urgent_ = other.saw_urgent_;
   watches_writes_ = other.watches_writes_;
   sent_before_ = other.sent_before_;
   no_delay_ = other.no_delay_;
@@ -143,7 +144,7 @@ bool Stream::flush() {
 }
 
 bool Stream::shutdown_write() {
-  if (tls_ && !tls_->close_notify()) return false;
+  if (tls_ && !tls_->close_notify(true)) return false;
   fin_waits_ = true;
   return has_unsent() || send_fin();
 }
@@ -155,8 +156,8 @@ bool Stream::send_fin() {
   return false;
 }
 
-void Stream::say_goodbye() {
-  if (tls_ && is_open() && !broken_) tls_->close_notify();
+void Stream::say_goodbye(bool more) {
+  if (tls_ && is_open() && !broken_) tls_->close_notify(more);
 }
 
 void Stream::close() {
@@ -194,7 +195,10 @@ void Stream::on_events(std::uint32_t events) {
   if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) writable_ = true;
   if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) hung_up_ = true;
   // At urgent data a read stops, whatever lies behind it.
-  if (events & EPOLLPRI) short_is_all_ = false;
+  if (events & EPOLLPRI) {
+    saw_urgent_ = true;
+    short_is_all_ = false;
+  }
   if (events & EPOLLERR) broken_ = true;
   owner_->stream_ready(*this);
 }
@@ -208,9 +212,9 @@ Read Stream::receive(std::span<std::byte> to, std::size_t& size) {
       size = static_cast<std::size_t>(count);
       // A short read has emptied the socket; what comes later is a new edge. Only an end that was
       // announced already has no edge of its own left: it is all that can follow.
-      const bool is_short = size < to.size();
-      if (is_short && hung_up_ && !broken_ && short_is_all_) behind_data_ = Read::end;
-      readable_ = !is_short || hung_up_;
+      const bool is_all = short_is_all_ && size < to.size();
+      if (is_all && hung_up_ && !broken_) behind_data_ = Read::end;
+      readable_ = !is_all || hung_up_;
       return Read::data;
     }
     if (count == 0) return Read::end;
@@ -229,7 +233,7 @@ Read Stream::read_failed() {
 }
 
 Read Stream::splice_to(Pipe& pipe, std::size_t& size) {
-  WEIR_ASSERT(!tls_ && pipe.empty(), "plain bytes go into an empty pipe");
+  WEIR_ASSERT(may_splice() && pipe.empty(), "plain bytes go into an empty pipe");
   size = 0;
   if (behind_data_ != Read::again) return std::exchange(behind_data_, Read::again);
   for (;;) {
@@ -243,6 +247,13 @@ Read Stream::splice_to(Pipe& pipe, std::size_t& size) {
       return Read::data;
     }
     if (count < 0 && errno == EINTR) continue;
+    // At an urgent mark a splice brings nothing, as at the end.
+    char byte = 0;
+    if (count == 0 && ::recv(descriptor_, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0) {
+      saw_urgent_ = true;
+      short_is_all_ = false;
+      return size == 0 ? Read::again : Read::data;
+    }
     if (size == 0) return count == 0 ? Read::end : read_failed();
     // Pages and not bytes fill a pipe: that there is no more only an empty one can say.
     if (count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return Read::data;

@@ -80,8 +80,10 @@ class Stream final : private Watch {
   // Reads at most `size` bytes (application data) to `to`.
   Read read(std::span<std::byte> to, std::size_t& size);
 
-  // The same without a copy, through a pipe: plain streams only. The pipe is empty before
-  // splice_to(), and holds what the socket has not taken after splice_from() (false: broken).
+  // The same without a copy, through a pipe: plain streams only, and only as long as there is no
+  // urgent data. The pipe is empty before splice_to(), and holds what the socket has not taken
+  // after splice_from() (false: broken).
+  bool may_splice() const { return !tls_ && !saw_urgent_; }
   Read splice_to(Pipe& pipe, std::size_t& size);
   bool splice_from(Pipe& pipe);
 
@@ -96,8 +98,8 @@ class Stream final : private Watch {
 
   // Ends our direction: close_notify on TLS, then FIN, once everything was sent. False: broken.
   bool shutdown_write();
-  // TLS only: close_notify without FIN, where close() follows at once and sends that.
-  void say_goodbye();
+  // TLS only: close_notify without FIN. `more`: close() follows within this turn and sends that.
+  void say_goodbye(bool more = true);
 
   void close();  // an orderly end: the kernel still delivers what was sent
   // Says goodbye and closes although the peer may still be talking. Its bytes are thrown away
@@ -140,6 +142,7 @@ class Stream final : private Watch {
   bool broken_ = false;             // EPOLLERR was seen: an error waits to be read
   Read behind_data_ = Read::again;  // an end that a read has met behind the bytes it brought
   bool short_is_all_ = false;       // a read that brings less than it could has emptied the socket
+  bool saw_urgent_ = false;         // there is or was a mark that a splice does not pass
   bool watches_writes_ = false;
   bool sent_before_ = false;
   bool no_delay_ = false;

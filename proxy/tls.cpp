@@ -296,6 +296,12 @@ int client_endpoint_index() {
   return index;
 }
 
+// Set where TLS 1.2 alone was offered, for the sake of an old session.
+int client_resumes_index() {
+  static const int index = SSL_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
+  return index;
+}
+
 }  // namespace
 
 int TlsClient::State::keep_session(SSL* ssl, SSL_SESSION* session) {
@@ -304,8 +310,8 @@ int TlsClient::State::keep_session(SSL* ssl, SSL_SESSION* session) {
       reinterpret_cast<std::uintptr_t>(SSL_get_ex_data(ssl, client_endpoint_index()));
   const std::scoped_lock lock(state->mutex);
   std::deque<Session>& kept = state->sessions[endpoint];
-  if (SSL_get_max_proto_version(ssl) == TLS1_2_VERSION) {
-    // Offered for the sake of an old session that was not taken: next time everything is offered.
+  if (SSL_get_ex_data(ssl, client_resumes_index()) != nullptr) {
+    // The old session was not taken: next time everything is offered.
     if (SSL_session_reused(ssl) == 0) kept.clear();
     return 0;
   }
@@ -401,7 +407,10 @@ ssl_st* TlsClient::connect(const config::Address& address, std::size_t endpoint)
     SSL_free(ssl);
     return nullptr;
   }
-  if (is_tls12) SSL_set_max_proto_version(ssl, TLS1_2_VERSION);
+  if (is_tls12) {
+    SSL_set_max_proto_version(ssl, TLS1_2_VERSION);
+    SSL_set_ex_data(ssl, client_resumes_index(), session.get());
+  }
   if (session) SSL_set_session(ssl, session.get());
   return ssl;
 }

@@ -130,7 +130,10 @@ Read TlsChannel::read(std::span<std::byte> to, std::size_t& size) {
 // `to` is filled, or the records are used up: then `again`, or how the input ended.
 Read TlsChannel::open_records(std::span<std::byte> to, std::size_t& size) {
   WEIR_ASSERT(to.size() >= TlsRecords::largest_record, "a read has room for a record");
-  if (said_end_) return Read::end;
+  if (said_end_) {
+    input_ = {};
+    return Read::end;
+  }
   for (;;) {
     std::size_t count = 0;
     const TlsRecords::Opened opened = records_->open(input_, to.subspan(size), count);
@@ -142,8 +145,9 @@ Read TlsChannel::open_records(std::span<std::byte> to, std::size_t& size) {
       case TlsRecords::Opened::full:
         return Read::data;
       case TlsRecords::Opened::partial:
-        if (records_->key_is_wanted() && !update_key()) return Read::reset;
-        return ending_;
+        if (records_->key_is_wanted() && !said_goodbye_ && !update_key()) return Read::reset;
+        // Half a record is never the end of what the peer had to say.
+        return ending_ == Read::end && !input_.empty() ? Read::reset : ending_;
       case TlsRecords::Opened::end:
         // Whatever is behind it is not the peer's: RFC 8446, 6.1.
         input_ = {};
@@ -152,8 +156,8 @@ Read TlsChannel::open_records(std::span<std::byte> to, std::size_t& size) {
       case TlsRecords::Opened::broken:
         input_ = {};
         failed_ = true;
+        if (records_->alert() && !said_goodbye_) send_alert(*records_->alert(), false);
         stream_->error_ = EPROTO;
-        if (const auto alert = records_->alert()) send_alert(*alert, false);
         return Read::failed;
     }
   }
@@ -202,7 +206,7 @@ bool TlsChannel::write_by_ssl(std::span<const std::byte> bytes, bool more) {
 bool TlsChannel::seal_records(std::span<const std::byte> bytes, bool more) {
   const std::span<std::byte> scratch = stream_->loop_->cipher_scratch();
   while (!bytes.empty()) {
-    if (records_->key_is_worn() && !update_key()) return false;
+    if ((records_->key_is_worn() || records_->key_is_wanted()) && !update_key()) return false;
     std::size_t used = 0;
     while (!bytes.empty() && scratch.size() - used >= TlsRecords::largest_record) {
       const auto plain = bytes.first(std::min(bytes.size(), record_limit()));
@@ -240,13 +244,13 @@ bool TlsChannel::send_alert(TlsAlert alert, bool more) {
          stream_->send_or_keep(std::span(record).first(size), more);
 }
 
-bool TlsChannel::close_notify() {
+bool TlsChannel::close_notify(bool more) {
   if (failed_ || std::exchange(said_goodbye_, true)) return true;
-  if (records_) return send_alert(TlsAlert::close_notify, true);
+  if (records_) return send_alert(TlsAlert::close_notify, more);
   forget_errors();
   SSL_shutdown(ssl_);
   forget_errors();
-  return send_outgoing(true);
+  return send_outgoing(more);
 }
 
 // What was kept, and behind it what the socket has; no more than `most` together, so that what it

@@ -36,7 +36,7 @@ class TlsChannel {
   void leave_ssl();
   Read read(std::span<std::byte> to, std::size_t& size);
   bool write(std::span<const std::byte> bytes, bool more);
-  bool close_notify();  // FIN follows within this turn
+  bool close_notify(bool more);
 
  private:
   static int bio_read(bio_st* bio, char* to, int size);

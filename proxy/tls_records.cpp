@@ -72,28 +72,23 @@ TlsRecords::TlsRecords(TlsSuite suite, const TlsSecret& ours, const TlsSecret& t
   sealing_.secret = ours;
   sealing_.sequence = sealed;
   opening_.secret = theirs;
-  derive_iv(sealing_);
-  derive_iv(opening_);
 }
 
 void TlsRecords::FreeCipher::operator()(evp_cipher_ctx_st* context) const {
   EVP_CIPHER_CTX_free(context);
 }
 
-// RFC 8446, 7.3.
-void TlsRecords::derive_iv(Direction& direction) const {
-  const bool good = expand_label(hash_of(suite_), direction.secret.bytes(), "iv", {}, direction.iv);
-  WEIR_ASSERT(good, "a hash of a few bytes needs no memory");
-}
-
+// Key and IV: RFC 8446, 7.3.
 bool TlsRecords::make_cipher(Direction& direction, bool seals) {
   std::array<unsigned char, 32> key;
   const auto used = std::span(key).first(key_size(suite_));
   direction.cipher.reset(EVP_CIPHER_CTX_new());
-  const bool good = direction.cipher != nullptr &&
-                    expand_label(hash_of(suite_), direction.secret.bytes(), "key", {}, used) &&
-                    EVP_CipherInit_ex(direction.cipher.get(), cipher_of(suite_), nullptr,
-                                      key.data(), nullptr, seals ? 1 : 0) == 1;
+  const bool good =
+      direction.cipher != nullptr &&
+      expand_label(hash_of(suite_), direction.secret.bytes(), "key", {}, used) &&
+      expand_label(hash_of(suite_), direction.secret.bytes(), "iv", {}, direction.iv) &&
+      EVP_CipherInit_ex(direction.cipher.get(), cipher_of(suite_), nullptr, key.data(), nullptr,
+                        seals ? 1 : 0) == 1;
   OPENSSL_cleanse(key.data(), key.size());
   if (!good) direction.cipher.reset();
   return good;
@@ -109,7 +104,6 @@ bool TlsRecords::renew(Direction& direction) {
   OPENSSL_cleanse(next.data(), next.size());
   direction.sequence = 0;
   direction.cipher.reset();
-  derive_iv(direction);
   return true;
 }
 
@@ -189,7 +183,6 @@ TlsRecords::Opened TlsRecords::open(std::span<const std::byte>& input, std::span
   while (content_size > 0 && to[content_size - 1] == std::byte{0}) --content_size;
   if (content_size == 0) return broken(TlsAlert::unexpected_message);
   --content_size;
-  if (content_size > most_plain) return broken(TlsAlert::record_overflow);
   return understand(static_cast<Content>(to[content_size]), to.first(content_size), size);
 }
 

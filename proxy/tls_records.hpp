@@ -49,8 +49,8 @@ class TlsRecords {
   static constexpr std::size_t most_plain = 16 * 1024;  // bytes of content in a record
   static constexpr std::size_t header_size = 5;
   static constexpr std::size_t tag_size = 16;
-  static constexpr std::size_t overhead = header_size + 1 + tag_size;  // the 1 is the type
-  static constexpr std::size_t largest_record = header_size + most_plain + 256;
+  static constexpr std::size_t overhead = header_size + 1 + tag_size;   // the 1 is the type
+  static constexpr std::size_t largest_record = most_plain + overhead;  // padding included: 5.4
 
   // `sealed`: how many records have gone out under `ours` already.
   TlsRecords(TlsSuite suite, const TlsSecret& ours, const TlsSecret& theirs, std::uint64_t sealed);
@@ -92,13 +92,12 @@ class TlsRecords {
   };
   struct Direction {
     TlsSecret secret;
-    std::array<unsigned char, 12> iv{};
     std::uint64_t sequence = 0;
-    // From the first record on: a connection that is silent has none.
+    // Both from the first record on: a connection that is silent has no cipher.
+    std::array<unsigned char, 12> iv{};
     std::unique_ptr<evp_cipher_ctx_st, FreeCipher> cipher;
   };
 
-  void derive_iv(Direction& direction) const;
   bool make_cipher(Direction& direction, bool seals);
   bool renew(Direction& direction);
   static std::array<unsigned char, 12> nonce(Direction& direction);

@@ -81,7 +81,7 @@ bool Tunnel::pump(Direction& direction) {
           return false;
         }
         direction.ended = true;
-        if (!directions_[1 - index(direction.flow)].ended) first_end_ = direction.flow;
+        if (!other(direction).ended) first_end_ = direction.flow;
         continue;
       case Read::reset:
       case Read::failed:
@@ -116,7 +116,11 @@ bool Tunnel::pass_waiting_on(Direction& direction) {
 }
 
 Read Tunnel::take(Direction& direction, std::size_t& size) {
-  if (direction.is_bulk && can_splice_ && !direction.pipe) direction.pipe = loop_.pipes().take();
+  if (direction.pipe && !direction.from.may_splice()) {
+    loop_.pipes().give_back(std::move(direction.pipe));
+  } else if (direction.is_bulk && can_splice_ && !direction.pipe && direction.from.may_splice()) {
+    direction.pipe = loop_.pipes().take();
+  }
   if (direction.pipe) return direction.from.splice_to(*direction.pipe, size);
   return direction.from.read(loop_.plain_scratch().first(direction.chunk), size);
 }
@@ -124,14 +128,15 @@ Read Tunnel::take(Direction& direction, std::size_t& size) {
 bool Tunnel::pass_on(Direction& direction, std::size_t size) {
   if (direction.pipe) return direction.to.splice_from(*direction.pipe);
   // Last bytes travel with the end that is passed on behind them.
-  return direction.to.write(loop_.plain_scratch().first(size), direction.from.end_is_next());
+  const bool more = direction.from.end_is_next() && !other(direction).has_waiting();
+  return direction.to.write(loop_.plain_scratch().first(size), more);
 }
 
 void Tunnel::adapt(Direction& direction, std::size_t size) {
   if (direction.pipe) return;
   if (direction.to.has_unsent()) {
     direction.chunk = std::max(direction.chunk / 2, smallest_chunk);
-  } else if (size == direction.chunk) {
+  } else if (size >= direction.chunk / 2) {
     direction.chunk = std::min(direction.chunk * 2, largest_chunk);
   }
   if (!direction.is_bulk && direction.bytes >= bulk_after && size >= bulk_read) {
@@ -161,9 +166,8 @@ bool Tunnel::pass_end_on(Direction& direction) {
   if (direction.passed_on) return true;
   direction.passed_on = true;
   // The second end: both sockets close now, and that sends the FIN.
-  const bool last = directions_[1 - index(direction.flow)].passed_on;
-  if (last) {
-    direction.to.say_goodbye();
+  if (other(direction).passed_on) {
+    direction.to.say_goodbye(!other(direction).has_waiting());
     return true;
   }
   if (!direction.to.shutdown_write()) return broken(direction.to), false;

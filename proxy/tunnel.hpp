@@ -80,8 +80,8 @@ class Tunnel final : public StreamOwner, private Unfinished {
 
     bool has_waiting() const { return to.has_unsent() || (pipe && !pipe->empty()); }
   };
-  // Reads start small (but hold a TLS record) and grow while a stream is busy.
-  static constexpr std::uint32_t smallest_chunk = 32 * 1024;
+  // Reads start small (two TLS records) and grow while a stream is busy.
+  static constexpr std::uint32_t smallest_chunk = 36 * 1024;
   static constexpr std::uint32_t largest_chunk = EventLoop::scratch_size;
   // A direction's share of one turn, so that a busy tunnel holds the loop for less than 1 ms: what
   // a slow core encrypts in 0.3 ms, or copies.
@@ -99,6 +99,7 @@ class Tunnel final : public StreamOwner, private Unfinished {
   static constexpr int most_not_sent = 512 * 1024;
 
   static std::size_t index(Flow flow) { return static_cast<std::size_t>(flow); }
+  const Direction& other(const Direction& one) const { return directions_[1 - index(one.flow)]; }
 
   void stream_ready(Stream& stream) override;
   void go_on() override;
