@@ -8,6 +8,7 @@
 #include <openssl/provider.h>
 #include <strings.h>
 
+#include <memory>
 #include <optional>
 #include <string_view>
 
@@ -173,10 +174,14 @@ int start(const OSSL_CORE_HANDLE*, const OSSL_DISPATCH*, const OSSL_DISPATCH** f
 }  // namespace
 
 const char* tls_properties() {
-  // Beside the default provider, which stays what OpenSSL falls back to.
-  [[maybe_unused]] static const bool loaded =
-      OSSL_PROVIDER_add_builtin(nullptr, "weir", &start) == 1 &&
-      OSSL_PROVIDER_try_load(nullptr, "weir", 1) != nullptr;
+  // Beside the default provider, which stays what OpenSSL falls back to. Unloaded at exit, before
+  // OpenSSL, which was started first, cleans up.
+  using Provider = std::unique_ptr<OSSL_PROVIDER, decltype(&OSSL_PROVIDER_unload)>;
+  [[maybe_unused]] static const Provider loaded(
+      OSSL_PROVIDER_add_builtin(nullptr, "weir", &start) == 1
+          ? OSSL_PROVIDER_try_load(nullptr, "weir", 1)
+          : nullptr,
+      &OSSL_PROVIDER_unload);
   return "?provider=weir";
 }
 
