@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 namespace weir::proxy {
 
@@ -41,6 +42,9 @@ void Tunnel::go_on() {
 }
 
 void Tunnel::pump_both() {
+  if (std::exchange(turn_, loop_.now()) != loop_.now()) {
+    for (Direction& direction : directions_) direction.left = share_;
+  }
   for (Direction& direction : directions_) {
     if (over_) return;
     // Nobody reads a side that has ended: a reset of it would go unnoticed until the next write.
@@ -69,6 +73,10 @@ bool Tunnel::pump(Direction& direction) {
     }
     if (direction.ended) return rest(direction, 0, true), pass_end_on(direction);
     if (!from.may_read()) return rest(direction, moved, looked), true;
+    if (direction.left == 0) {
+      loop_.go_on_later(*this);
+      return true;
+    }
     looked = true;
     std::size_t size = 0;
     switch (take(direction, size)) {
@@ -94,10 +102,7 @@ bool Tunnel::pump(Direction& direction) {
     if (!pass_on(direction, size)) return broken(direction.to), false;
     adapt(direction, size);
     moved += size;
-    if (moved >= share_) {
-      loop_.go_on_later(*this);
-      return true;
-    }
+    direction.left -= std::min(direction.left, size);
   }
 }
 

@@ -75,6 +75,7 @@ class Tunnel final : public StreamOwner, private Unfinished {
     bool is_bulk = false;    // long and busy: its bytes gather before they are taken
     std::uint8_t vain_looks = 0;
     std::uint32_t chunk = smallest_chunk;
+    std::size_t left = 0;  // bytes of its share of this turn
     std::uint64_t bytes = 0;
     std::unique_ptr<Pipe> pipe = nullptr;  // only while bytes are on their way
 
@@ -119,6 +120,7 @@ class Tunnel final : public StreamOwner, private Unfinished {
   EventLoop& loop_;
   const bool can_splice_;
   const std::size_t share_;  // bytes
+  TimePoint turn_;           // the turn of the loop that the shares are of
   std::array<Direction, 2> directions_;
   Flow first_end_ = Flow::to_server;
   bool over_ = false;

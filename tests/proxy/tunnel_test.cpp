@@ -9,6 +9,7 @@
 #include <optional>
 #include <random>
 #include <string>
+#include <thread>
 
 #include "tests/support/socket_pair.hpp"
 
@@ -117,6 +118,42 @@ TEST_F(TunnelTest, SaysWhoClosedFirst) {
   client_.close_far();
   hand_.until([&] { return ended_.has_value(); });
   EXPECT_EQ(ended_, TunnelEnd::server_closed);
+}
+
+// However many events a turn has, and however fast both ends are.
+TEST_F(TunnelTest, HoldsATurnForNoLongerThanItsShare) {
+  constexpr std::size_t size = 64 * 1024 * 1024;
+  // What a turn may move one way: its share, and the last read begun within it.
+  constexpr std::size_t most = 512 * 1024 + 256 * 1024;
+  ::fcntl(client_.far, F_SETFL, 0);
+  ::fcntl(server_.far, F_SETFL, 0);
+  std::thread sender([&] {
+    const std::string block(256 * 1024, 'x');
+    for (std::size_t sent = 0; sent < size;) {
+      const ssize_t count = ::send(client_.far, block.data(), block.size(), MSG_NOSIGNAL);
+      if (count <= 0) return;
+      sent += static_cast<std::size_t>(count);
+    }
+  });
+  std::thread reader([&] {
+    std::string block(256 * 1024, '\0');
+    for (std::size_t got = 0; got < size;) {
+      const ssize_t count = ::recv(server_.far, block.data(), block.size(), 0);
+      if (count <= 0) return;
+      got += static_cast<std::size_t>(count);
+    }
+  });
+  tunnel_->start();
+  std::size_t before = 0;
+  hand_.until([&] {
+    EXPECT_LE(moved_[0] - before, most);
+    before = moved_[0];
+    return before >= size;
+  });
+  ::shutdown(client_.far, SHUT_RDWR);
+  ::shutdown(server_.far, SHUT_RDWR);
+  sender.join();
+  reader.join();
 }
 
 TEST_F(TunnelTest, StopsReadingWhenTheOtherSideDoesNotTakeIt) {
