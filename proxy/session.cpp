@@ -258,6 +258,7 @@ void Session::tunnel_ended(TunnelEnd tunnel_end) {
     case TunnelEnd::server_closed:
       return end(Reason::server_closed, false);
     case TunnelEnd::client_failed:
+      client_.hang_up();  // in order, so that the alert arrives
       return end(Reason::client_tls_failed, true);
     case TunnelEnd::client_reset:
       return end(Reason::client_reset, true);

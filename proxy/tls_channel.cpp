@@ -182,6 +182,8 @@ std::size_t TlsChannel::record_limit() {
 }
 
 bool TlsChannel::write(std::span<const std::byte> bytes, bool more) {
+  // Nothing follows a fatal alert.
+  if (failed_) return false;
   const TimePoint now = stream_->loop_->now();
   if (now - std::exchange(wrote_at_, now) >= silence) burst_ = 0;
   return records_ ? seal_records(bytes, more) : write_by_ssl(bytes, more);

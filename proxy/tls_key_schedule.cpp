@@ -60,6 +60,7 @@ bool hmac(TlsHash hash, Octets key, std::span<const Octets> message, unsigned ch
   parts[1] = Octets(inner).first(size_of(hash));
   good = good && digest(hash, std::span(parts).first(2), out);
   OPENSSL_cleanse(block.data(), block.size());
+  OPENSSL_cleanse(inner.data(), inner.size());
   return good;
 }
 

@@ -70,7 +70,7 @@ bool next_secret(const Request& request, std::span<unsigned char> out) {
   static constexpr std::array<unsigned char, 48> zeros{};
   const TlsHash hash = *request.hash;
   const Octets input = request.key.value_or(Octets(zeros).first(size_of(hash)));
-  if (!request.salt) return extract(hash, {}, input, out);
+  if (!request.salt || request.salt->empty()) return extract(hash, {}, input, out);
   std::array<unsigned char, 48> derived;
   const auto salt = std::span(derived).first(size_of(hash));
   const bool good = expand_label(hash, *request.salt, request.label, empty_hash(hash), salt) &&

@@ -119,6 +119,8 @@ std::array<unsigned char, 12> TlsRecords::nonce(Direction& direction) {
 
 std::size_t TlsRecords::seal(Content content, std::span<const std::byte> plain, std::byte* out) {
   WEIR_ASSERT(plain.size() <= most_plain, "a record holds 16 KiB");
+  // A peer that only listens says nothing but now and then a KeyUpdate.
+  if (content == Content::application_data) empty_records_ = 0;
   if (!sealing_.cipher && !make_cipher(sealing_, true)) return 0;
   EVP_CIPHER_CTX* const cipher = sealing_.cipher.get();
   const std::size_t payload = plain.size() + 1 + tag_size;

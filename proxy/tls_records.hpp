@@ -84,7 +84,8 @@ class TlsRecords {
  private:
   // RFC 8446, 5.5 allows 2^24.5 full records under one key of AES-GCM.
   static constexpr std::uint64_t most_records_of_a_key = std::uint64_t{1} << 24;
-  // As OpenSSL: a peer may not keep us busy with records that carry nothing.
+  // As OpenSSL: a peer may not keep us busy with records that carry nothing, in a row and with no
+  // data of ours between.
   static constexpr int most_empty_records = 32;
 
   struct FreeCipher {

@@ -437,6 +437,15 @@ TEST(TlsRecords, BreaksAtTooManyRecordsWithoutData) {
   EXPECT_EQ(ours.alert(), TlsAlert::unexpected_message);
 }
 
+TEST(TlsRecords, KeepsAPeerThatListensAndUpdatesItsKeyNowAndThen) {
+  TlsRecords ours = make_ours();
+  TlsRecords theirs = make_theirs();
+  for (int i = 0; i < 100; ++i) {
+    sealed(ours, noise(10));
+    ASSERT_EQ(open(ours, key_updated(theirs)).opened, Opened::nothing) << i;
+  }
+}
+
 TEST(TlsRecords, GivesNoDataOnceABitIsFlipped) {
   for (unsigned seed = 0; seed < 3000; ++seed) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
