@@ -211,7 +211,7 @@ TEST(TlsRecords, CarriesEverySizeBothWaysUnderEverySuite) {
     SCOPED_TRACE(testing::Message() << "suite " << static_cast<int>(suite));
     TlsRecords ours = make_ours(suite);
     TlsRecords theirs = make_theirs(suite);
-    for (const std::size_t size : {0, 1, 1369, 16383, 16384}) {
+    for (const std::size_t size : {0U, 1U, 1369U, 16383U, 16384U}) {
       for (const auto& [from, to] : {std::pair{&ours, &theirs}, std::pair{&theirs, &ours}}) {
         const Bytes data = noise(size);
         const Got got = open(*to, sealed(*from, data));
@@ -227,7 +227,7 @@ TEST(TlsRecords, SealsAsOpensslDoesUnderEverySuite) {
     SCOPED_TRACE(testing::Message() << "suite " << static_cast<int>(suite));
     Forger forger(suite);
     TlsRecords theirs = make_theirs(suite);
-    for (const std::size_t size : {100, 16384, 1}) {
+    for (const std::size_t size : {100U, 16384U, 1U}) {
       EXPECT_TRUE(sealed(theirs, noise(size)) == forger.seal(noise(size), 23));
     }
   }
@@ -270,7 +270,7 @@ TEST(TlsRecords, WaitsForRoom) {
   TlsRecords theirs = make_theirs();
   const Bytes record = sealed(theirs, noise(100));
   std::span<const std::byte> input = record;
-  for (const std::size_t room : {0, 1, 99, 100}) {  // the type needs some too
+  for (const std::size_t room : {0U, 1U, 99U, 100U}) {  // the type needs some too
     const Got got = open(ours, input, room);
     EXPECT_EQ(got.opened, Opened::full) << room << " bytes of room";
     EXPECT_TRUE(got.data.empty());
@@ -282,7 +282,7 @@ TEST(TlsRecords, WaitsForRoom) {
 TEST(TlsRecords, StripsPadding) {
   TlsRecords ours = make_ours();
   Forger forger;
-  for (const std::size_t padding : {0, 1, 255, 16383}) {
+  for (const std::size_t padding : {0U, 1U, 255U, 16383U}) {
     EXPECT_EQ(open(ours, forger.seal(noise(1), 23, padding)).data, noise(1)) << padding;
   }
   // Data that ends in zeros keeps them.
@@ -293,7 +293,7 @@ TEST(TlsRecords, StripsPadding) {
 }
 
 TEST(TlsRecords, BreaksAtARecordOfZeros) {
-  for (const std::size_t size : {1, 2, 1000, 16385}) {
+  for (const std::size_t size : {1U, 2U, 1000U, 16385U}) {
     expect_broken(Forger().seal_inner(Bytes(size)), TlsAlert::unexpected_message);
   }
 }
