@@ -90,6 +90,16 @@ std::string not_an_address(std::string_view text, std::string_view host) {
 
 }  // namespace
 
+std::string Endpoint::text() const {
+  if (kind == Kind::service) return "srv:" + address.host;
+  return address.text();
+}
+
+bool Upstream::has_names() const {
+  return std::ranges::any_of(
+      endpoints, [](const Endpoint& each) { return each.kind != Endpoint::Kind::address; });
+}
+
 std::string Address::text() const {
   switch (kind) {
     case Kind::ipv4:

@@ -104,6 +104,7 @@ struct TlsSettings {
 
 // 0 switches a timeout off, but for handshakes and headers, which always have one.
 struct ListenerTimeouts {
+  Duration header = 10s;  // for a whole PROXY header
   Duration first_byte = 0s;
   Duration idle = 5min;
   Duration half_close = 30s;
@@ -129,28 +130,49 @@ struct ListenerLimits {
   std::uint32_t connections = 0;  // 0 = no limit
 };
 
+enum class AcceptProxy { off, accept, require };
+
 struct Listener {
   std::string name;
   std::vector<Address> bind;
   std::vector<Place> bind_places;  // parallel to bind
   std::string tls;                 // name of a TlsSettings; empty = off
+  AcceptProxy proxy_protocol = AcceptProxy::off;
+  std::vector<Network> trusted;  // who may send a PROXY header
   ListenerLimits limits;
   ListenerTimeouts timeouts;
   std::vector<Route> routes;
   std::string upstream;  // where no route matches; empty = none
   Place tls_place;
+  Place proxy_protocol_place;
   Place upstream_place;
   Place place;
 };
 
 struct Endpoint {
-  Address address;
+  // address: dialled as it is. name: every address of `address.host` is an endpoint. service: the
+  // same for each target of the DNS SRV records of `address.host`, with their ports and weights.
+  enum class Kind { address, name, service };
+  Kind kind = Kind::address;
+  Address address;           // of a name: host and port; of a service: host alone
   std::uint32_t weight = 1;  // 0 = takes no new sessions
   std::uint32_t tier = 0;
   Place place;
+  // As written: the address, "name:port" or "srv:name".
+  std::string text() const;
 };
 
-enum class Balance { round_robin, least_connections };
+struct Dns {
+  std::optional<Duration> refresh;  // nullopt = auto: the record's TTL, between min and max
+  Duration min = 1s;
+  Duration max = 5min;
+  std::vector<Address> servers;  // empty = those of /etc/resolv.conf
+  Place place;
+  Place max_place;
+};
+
+enum class Balance { round_robin, least_connections, random_two, hash };
+enum class HashOn { client_address, server_name };
 
 struct UpstreamTls {
   std::string server_name;  // SNI and verified name; empty = the host part of the address
@@ -161,7 +183,26 @@ struct UpstreamTls {
   std::vector<std::string> alpn;
 };
 
-enum class PoolMode { fresh, off };
+// `reset`: a used connection is lent again after an exchange in which the server has answered
+// exactly what it answers when it has forgotten its client.
+enum class PoolMode { fresh, off, reset };
+
+struct Backoff {
+  Duration first = 100ms;
+  Duration most = 15s;
+};
+
+struct Reset {
+  std::string send;
+  std::string expect;
+  Duration timeout = 1s;
+};
+
+struct Keepalive {
+  Duration idle = 30s;
+  Duration interval = 10s;
+  std::uint32_t count = 3;
+};
 
 struct Pool {
   PoolMode mode = PoolMode::fresh;
@@ -169,33 +210,81 @@ struct Pool {
   std::uint32_t max_total = 0;        // per upstream; 0 = no limit
   std::uint32_t min_idle = 0;         // per endpoint
   std::uint32_t max_idle = 64;        // per endpoint
+  double anticipate = 1.0;            // how far the idle target follows the arrival rate
   std::uint32_t max_opening = 8;      // per endpoint
+  double open_rate = 0;               // per endpoint, connections a second; 0 = no limit
   Duration acquire_timeout = 5s;      // 0 = a session does not wait
   std::uint32_t max_waiting = 1024;   // per upstream
   Duration idle_timeout = 60s;        // each connection draws up to 10 % less
   Duration fresh_max_age = 25s;       // each connection draws up to 20 % less
+  Duration max_lifetime = 30min;      // each connection draws up to 10 % less
+  std::uint32_t max_uses = 0;         // 0 = no limit
+  Backoff backoff{};
+  bool server_speaks_first = false;
+  std::optional<Reset> reset{};  // for mode: reset
+  Keepalive keepalive{};
+  Duration user_timeout = 30s;  // 0 = the kernel's own
+};
+
+enum class CheckType { tcp, tls, http, exchange, redis };
+
+struct HttpCheck {
+  std::string path = "/healthz";
+  std::string host;  // empty = the endpoint's address
+  std::string method = "GET";
+  std::vector<std::uint32_t> expect{200};  // status codes
+  bool expect_written = false;
+};
+
+struct Exchange {
+  std::string send;
+  std::string expect;
 };
 
 struct HealthCheck {
+  CheckType type = CheckType::tcp;
   Duration interval = 5s;  // jittered by 10 %
   Duration fast_interval = 1s;
   Duration timeout = 2s;
   std::uint32_t healthy_after = 2;
   std::uint32_t unhealthy_after = 3;
   std::uint16_t port = 0;  // 0 = the endpoint's own
+  HttpCheck http;
+  std::optional<Exchange> exchange;
+  Place place;
 };
+
+struct Ejection {
+  std::uint32_t failures = 5;  // in a row, of real sessions; 0 = off
+  Duration duration = 30s;     // doubles, up to ten times this
+  std::uint32_t max_percent = 50;
+};
+
+enum class SendProxy { off, v1, v2 };
+enum class WhenRemoved { drain, close };
+enum class WhenUnhealthy { keep, close };
 
 struct Upstream {
   std::string name;
   std::vector<Endpoint> endpoints;
+  Dns dns;
   Balance balance = Balance::round_robin;
+  HashOn hash_on = HashOn::client_address;
   std::optional<UpstreamTls> tls;
+  SendProxy proxy_protocol = SendProxy::off;
   Duration connect_timeout = 5s;
   Duration tls_timeout = 5s;
   std::uint32_t attempts = 3;
   Pool pool;
   std::optional<HealthCheck> health_check;
+  Ejection ejection;
+  Duration slow_start = 0s;
+  WhenRemoved when_endpoint_removed = WhenRemoved::drain;
+  WhenUnhealthy when_endpoint_unhealthy = WhenUnhealthy::keep;
+  Place proxy_protocol_place;
   Place place;
+
+  bool has_names() const;  // endpoints that DNS finds
 };
 
 struct Config {

@@ -23,7 +23,10 @@ enum class Type {
   number,  // a decimal number
   duration,
   rate,
+  durations,  // a range such as 100ms..15s
+  keepalive,  // idle time, interval and count, such as 30s,10s,3
   text,
+  bytes,  // text with the escapes \r \n \t \xNN
   name,       // of a route
   reference,  // the name of something defined elsewhere in the file
   path,       // of a file, relative to the file that names it
@@ -44,6 +47,9 @@ struct Value {
   double real = 0;
   bool flag = false;
   int word = -1;  // the position in the key's `words`; -1 for any other value
+  Backoff range;  // of durations
+  Keepalive keepalive;
+  Endpoint::Kind kind = Endpoint::Kind::address;
   Address address;
   Network network;
   Place place;

@@ -1,5 +1,7 @@
 // The keys of an upstream's health check.
 
+#include <utility>
+
 #include "config/schema.hpp"
 
 namespace weir::config {
@@ -8,13 +10,20 @@ namespace {
 constexpr Key keys[] = {
     {.path = "upstreams.*.health_check",
      .help = "How endpoints are checked; absent = not at all.",
-     .set = [](Target& at, const Value&) { at.upstream->health_check.emplace(); }},
+     .set =
+         [](Target& at, const Value& value) {
+           at.upstream->health_check.emplace().place = value.place;
+         }},
     {.path = "upstreams.*.health_check.type",
      .type = Type::choice,
      .words = "tcp|tls|http|exchange|redis",
-     .later = "tls|http|exchange|redis",
      .standard = "tcp",
-     .help = "What a check does."},
+     .help = "What a check does: connect, and then a TLS handshake, a request, an exchange of bytes "
+             "or a PING.",
+     .set =
+         [](Target& at, const Value& value) {
+           at.upstream->health_check->type = value.as<CheckType>();
+         }},
     {.path = "upstreams.*.health_check.interval",
      .type = Type::duration,
      .standard = "5s",
@@ -63,44 +72,54 @@ constexpr Key keys[] = {
            at.upstream->health_check->port = static_cast<std::uint16_t>(value.integer);
          }},
     {.path = "upstreams.*.health_check.http",
-     .supported = false,
      .help = "The request of type: http."},
     {.path = "upstreams.*.health_check.http.path",
      .type = Type::text,
      .standard = "/healthz",
-     .supported = false,
-     .help = "The path to ask for."},
+     .help = "The path to ask for.",
+     .set = [](Target& at,
+               const Value& value) { at.upstream->health_check->http.path = value.text; }},
     {.path = "upstreams.*.health_check.http.host",
      .type = Type::text,
      .standard = "\"\"",
-     .supported = false,
-     .help = "The Host header; empty = the endpoint's address."},
+     .help = "The Host header; empty = the endpoint's address.",
+     .set = [](Target& at,
+               const Value& value) { at.upstream->health_check->http.host = value.text; }},
     {.path = "upstreams.*.health_check.http.method",
      .type = Type::text,
      .standard = "GET",
-     .supported = false,
-     .help = "The method."},
+     .help = "The method.",
+     .set = [](Target& at,
+               const Value& value) { at.upstream->health_check->http.method = value.text; }},
     {.path = "upstreams.*.health_check.http.expect",
      .type = Type::count,
      .many = Many::list,
      .standard = "[200]",
      .least = 100,
      .most = 599,
-     .supported = false,
-     .help = "The status codes of a healthy endpoint."},
+     .help = "The status codes of a healthy endpoint.",
+     .set =
+         [](Target& at, const Value& value) {
+           // The first that is written replaces the default.
+           HttpCheck& http = at.upstream->health_check->http;
+           if (!std::exchange(http.expect_written, true)) http.expect.clear();
+           http.expect.push_back(value.count());
+         }},
     {.path = "upstreams.*.health_check.exchange",
-     .supported = false,
-     .help = "The bytes of type: exchange; escapes \\r \\n \\t \\xNN."},
+     .help = "The bytes of type: exchange; escapes \\r \\n \\t \\xNN.",
+     .set = [](Target& at, const Value&) { at.upstream->health_check->exchange.emplace(); }},
     {.path = "upstreams.*.health_check.exchange.send",
-     .type = Type::text,
+     .type = Type::bytes,
      .required = true,
-     .supported = false,
-     .help = "The bytes to send."},
+     .help = "The bytes to send; may be empty.",
+     .set = [](Target& at,
+               const Value& value) { at.upstream->health_check->exchange->send = value.text; }},
     {.path = "upstreams.*.health_check.exchange.expect",
-     .type = Type::text,
+     .type = Type::bytes,
      .required = true,
-     .supported = false,
-     .help = "The exact answer."},
+     .help = "What the answer must begin with.",
+     .set = [](Target& at,
+               const Value& value) { at.upstream->health_check->exchange->expect = value.text; }},
 };
 
 }  // namespace

@@ -32,9 +32,10 @@ constexpr Key keys[] = {
     {.path = "upstreams.*.endpoints[].address",
      .type = Type::endpoint,
      .required = true,
-     .help = "ip:port, [ip6]:port or unix:/path.",
+     .help = "ip:port, [ip6]:port, unix:/path, name:port or srv:name.",
      .set =
          [](Target& at, const Value& value) {
+           at.endpoint->kind = value.kind;
            at.endpoint->address = value.address;
            at.endpoint->place = value.place;
          }},
@@ -52,29 +53,45 @@ constexpr Key keys[] = {
      .set = [](Target& at, const Value& value) { at.endpoint->tier = value.count(); }},
 
     {.path = "upstreams.*.dns",
-     .supported = false,
-     .help = "How endpoints that are names are resolved again."},
+     .help = "How endpoints that are names are resolved again.",
+     .set = [](Target& at, const Value& value) { at.upstream->dns.place = value.place; }},
     {.path = "upstreams.*.dns.refresh",
      .type = Type::duration,
      .words = "auto",
      .standard = "auto",
-     .supported = false,
-     .help = "auto = after the record's TTL, between min and max."},
+     .least = 10,
+     .help = "auto = after the record's TTL, between min and max.",
+     .set =
+         [](Target& at, const Value& value) {
+           if (value.word < 0) at.upstream->dns.refresh = value.duration();
+         }},
     {.path = "upstreams.*.dns.min",
      .type = Type::duration,
      .standard = "1s",
-     .supported = false,
-     .help = "The shortest time between two look-ups."},
+     .least = 10,
+     .help = "The shortest time between two look-ups.",
+     .set = [](Target& at, const Value& value) { at.upstream->dns.min = value.duration(); }},
     {.path = "upstreams.*.dns.max",
      .type = Type::duration,
      .standard = "5m",
-     .supported = false,
-     .help = "The longest time between two look-ups."},
+     .least = 10,
+     .help = "The longest time between two look-ups.",
+     .set =
+         [](Target& at, const Value& value) {
+           at.upstream->dns.max = value.duration();
+           at.upstream->dns.max_place = value.place;
+         }},
+    {.path = "upstreams.*.dns.servers",
+     .type = Type::address,
+     .many = Many::one_or_list,
+     .standard = "[]",
+     .help = "The resolvers to ask, as ip:port; empty = those of /etc/resolv.conf.",
+     .set = [](Target& at,
+               const Value& value) { at.upstream->dns.servers.push_back(value.address); }},
 
     {.path = "upstreams.*.balance",
      .type = Type::choice,
      .words = "round_robin|least_connections|random_two|hash",
-     .later = "random_two|hash",
      .standard = "round_robin",
      .help = "How an endpoint is chosen.",
      .set = [](Target& at, const Value& value) { at.upstream->balance = value.as<Balance>(); }},
@@ -82,9 +99,8 @@ constexpr Key keys[] = {
      .type = Type::choice,
      .words = "client_address|server_name",
      .standard = "client_address",
-     .supported = false,
-     .harmless = "client_address",
-     .help = "What balance: hash looks at."},
+     .help = "What balance: hash looks at.",
+     .set = [](Target& at, const Value& value) { at.upstream->hash_on = value.as<HashOn>(); }},
 
     {.path = "upstreams.*.tls",
      .help = "TLS to the endpoints; absent = plaintext.",
@@ -140,9 +156,13 @@ constexpr Key keys[] = {
     {.path = "upstreams.*.proxy_protocol",
      .type = Type::choice,
      .words = "off|v1|v2",
-     .later = "v1|v2",
      .standard = "off",
-     .help = "The PROXY header that is sent to the endpoint."},
+     .help = "The PROXY header that is sent to the endpoint.",
+     .set =
+         [](Target& at, const Value& value) {
+           at.upstream->proxy_protocol = value.as<SendProxy>();
+           at.upstream->proxy_protocol_place = value.place;
+         }},
     {.path = "upstreams.*.connect_timeout",
      .type = Type::duration,
      .standard = "5s",
@@ -163,44 +183,51 @@ constexpr Key keys[] = {
      .set = [](Target& at, const Value& value) { at.upstream->attempts = value.count(); }},
 
     {.path = "upstreams.*.ejection",
-     .supported = false,
      .help = "Endpoints that real sessions cannot reach are passed over for a while."},
     {.path = "upstreams.*.ejection.failures",
      .type = Type::count,
      .standard = "5",
      .zero = "off",
-     .supported = false,
-     .help = "Consecutive failures to connect."},
+     .help = "Consecutive failures to connect.",
+     .set = [](Target& at,
+               const Value& value) { at.upstream->ejection.failures = value.count(); }},
     {.path = "upstreams.*.ejection.duration",
      .type = Type::duration,
      .standard = "30s",
-     .supported = false,
-     .help = "The first ejection; it doubles, up to ten times this."},
+     .help = "The first ejection; it doubles, up to ten times this.",
+     .set = [](Target& at,
+               const Value& value) { at.upstream->ejection.duration = value.duration(); }},
     {.path = "upstreams.*.ejection.max_percent",
      .type = Type::count,
      .standard = "50",
      .most = 100,
-     .supported = false,
-     .help = "At most this share of the endpoints is ejected at once."},
+     .help = "At most this share of the endpoints is ejected at once.",
+     .set = [](Target& at,
+               const Value& value) { at.upstream->ejection.max_percent = value.count(); }},
     {.path = "upstreams.*.slow_start",
      .type = Type::duration,
      .standard = "0s",
      .zero = "off",
-     .supported = false,
-     .harmless = "0s",
-     .help = "Ramp an endpoint's weight up after it recovers."},
+     .help = "Ramp an endpoint's weight up after it has recovered or come.",
+     .set = [](Target& at, const Value& value) { at.upstream->slow_start = value.duration(); }},
     {.path = "upstreams.*.when_endpoint_removed",
      .type = Type::choice,
      .words = "drain|close",
-     .later = "close",
      .standard = "drain",
-     .help = "Sessions of an endpoint that left the configuration or DNS."},
+     .help = "Sessions of an endpoint that left the configuration or DNS.",
+     .set =
+         [](Target& at, const Value& value) {
+           at.upstream->when_endpoint_removed = value.as<WhenRemoved>();
+         }},
     {.path = "upstreams.*.when_endpoint_unhealthy",
      .type = Type::choice,
      .words = "keep|close",
-     .later = "close",
      .standard = "keep",
-     .help = "Sessions of an endpoint that failed its checks."},
+     .help = "Sessions of an endpoint that failed its checks.",
+     .set =
+         [](Target& at, const Value& value) {
+           at.upstream->when_endpoint_unhealthy = value.as<WhenUnhealthy>();
+         }},
 };
 
 }  // namespace

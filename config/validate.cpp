@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cerrno>
 #include <map>
 #include <set>
@@ -52,6 +53,8 @@ class Validator {
   void check_endpoints(const Upstream& upstream, const Entry& written);
   void check_upstream_tls(const Upstream& upstream, const Entry& written);
   void check_pool(const Pool& pool, const Node& written);
+  void check_pool_mode(const Upstream& upstream, const Entry& written);
+  void check_health(const Upstream& upstream, const Entry& written);
   void check_files(const Certificate& certificate);
   void check_file(const std::string& path, const Place& place);
   void warn_unused();
@@ -83,6 +86,14 @@ void Validator::run() {
 
 void Validator::check_listener(const Listener& listener) {
   check_tls_reference(listener);
+  // Who comes by a unix socket is let in by its file's permissions.
+  const bool has_network = std::ranges::any_of(listener.bind, [](const Address& address) {
+    return address.kind != Address::Kind::unix_socket;
+  });
+  if (listener.proxy_protocol != AcceptProxy::off && listener.trusted.empty() && has_network) {
+    report_.error(listener.proxy_protocol_place, "nobody may send a PROXY header",
+                  "write `trusted: [...]`, the networks of those who may");
+  }
   if (!listener.upstream.empty()) {
     check_upstream_reference(listener.upstream, listener.upstream_place);
   }
@@ -110,7 +121,19 @@ void Validator::check_upstream_reference(const std::string& upstream, const Plac
 void Validator::check_upstream(const Upstream& upstream, const Node& written) {
   if (const Entry* endpoints = written.find("endpoints")) check_endpoints(upstream, *endpoints);
   if (const Entry* tls = written.find("tls")) check_upstream_tls(upstream, *tls);
-  if (const Entry* pool = written.find("pool")) check_pool(upstream.pool, pool->value);
+  if (const Entry* pool = written.find("pool")) {
+    check_pool(upstream.pool, pool->value);
+    check_pool_mode(upstream, *pool);
+  }
+  if (const Entry* health = written.find("health_check")) check_health(upstream, *health);
+  const Entry* dns = written.find("dns");
+  if (dns == nullptr || has_fault(dns->value)) return;
+  if (upstream.dns.max < upstream.dns.min) {
+    report_.error(upstream.dns.max_place, "`max` is shorter than `min`");
+  }
+  if (!upstream.has_names()) {
+    report_.warning(upstream.dns.place, "no endpoint is a name: `dns` has nothing to do");
+  }
 }
 
 void Validator::check_endpoints(const Upstream& upstream, const Entry& written) {
@@ -123,7 +146,7 @@ void Validator::check_endpoints(const Upstream& upstream, const Entry& written) 
   std::map<std::string, const Endpoint*> seen;
   for (const Endpoint& endpoint : upstream.endpoints) {
     if (endpoint.address.host.empty()) continue;  // its address was faulty
-    const auto [earlier, is_first] = seen.emplace(endpoint.address.text(), &endpoint);
+    const auto [earlier, is_first] = seen.emplace(endpoint.text(), &endpoint);
     if (is_first) continue;
     const Place& place = earlier->second->place;
     report_.error(endpoint.place,
@@ -144,6 +167,71 @@ void Validator::check_upstream_tls(const Upstream& upstream, const Entry& writte
   if (has_unix && tls.verify && written.value.find("server_name") == nullptr) {
     report_.error(written.key_mark, "a unix socket has no name that TLS could verify",
                   "write `server_name`");
+  }
+  const bool has_service = std::ranges::any_of(upstream.endpoints, [](const Endpoint& endpoint) {
+    return endpoint.kind == Endpoint::Kind::service;
+  });
+  if (has_service && tls.verify && written.value.find("server_name") == nullptr) {
+    report_.error(written.key_mark, "the servers of an SRV record have no name that TLS could trust",
+                  "write `server_name`");
+  }
+}
+
+// What a way of using connections asks of the protocol, and what excludes what.
+void Validator::check_pool_mode(const Upstream& upstream, const Entry& written) {
+  const Pool& pool = upstream.pool;
+  if (has_fault(written.value)) return;
+  if (pool.mode == PoolMode::reset && !pool.reset) {
+    report_.error(written.key_mark, "`mode: reset` needs to know the exchange",
+                  "write `reset: { send: \"...\", expect: \"...\" }`");
+  }
+  if (const Entry* reset = written.value.find("reset")) {
+    if (pool.mode != PoolMode::reset) {
+      report_.error(reset->key_mark, "`reset` is for `mode: reset` only");
+    } else if (pool.reset && (pool.reset->send.empty() || pool.reset->expect.empty())) {
+      report_.error(reset->key_mark, "a reset exchange has something to send and to expect");
+    }
+  }
+  const Entry* speaks = written.value.find("server_speaks_first");
+  if (speaks != nullptr && pool.server_speaks_first && pool.mode == PoolMode::reset) {
+    report_.error(speaks->key_mark,
+                  "`server_speaks_first` excludes `mode: reset`: a greeting comes once");
+  }
+  if (upstream.proxy_protocol == SendProxy::off) return;
+  if (pool.mode == PoolMode::reset) {
+    report_.error(upstream.proxy_protocol_place,
+                  "`proxy_protocol` excludes `mode: reset`: the header names one client");
+  } else if (speaks != nullptr && pool.server_speaks_first) {
+    report_.error(upstream.proxy_protocol_place,
+                  "`proxy_protocol` excludes `server_speaks_first`: the server waits for the header");
+  }
+}
+
+void Validator::check_health(const Upstream& upstream, const Entry& written) {
+  if (!upstream.health_check || has_fault(written.value)) return;
+  const HealthCheck& check = *upstream.health_check;
+  if (check.type == CheckType::exchange &&
+      (!check.exchange || check.exchange->expect.empty())) {
+    report_.error(written.key_mark, "`type: exchange` needs to know the bytes",
+                  "write `exchange: { send: \"...\", expect: \"...\" }`");
+  }
+  if (check.type == CheckType::tls && !upstream.tls) {
+    report_.error(written.key_mark, "`type: tls` is for an upstream with `tls`");
+  }
+  const HttpCheck& http = check.http;
+  const auto is_token = [](std::string_view text) {
+    return !text.empty() && std::ranges::all_of(text, [](unsigned char c) {
+      return std::isalnum(c) != 0 || c == '-' || c == '_';
+    });
+  };
+  const auto is_visible = [](std::string_view text) {
+    return std::ranges::all_of(text, [](unsigned char c) { return c > ' ' && c < 0x7f; });
+  };
+  if (!is_token(http.method) || !http.path.starts_with('/') || !is_visible(http.path) ||
+      !is_visible(http.host)) {
+    report_.error(written.key_mark, "this is no HTTP request",
+                  "`method` is a word, `path` starts with `/`, and neither they nor `host` have "
+                  "spaces");
   }
 }
 

@@ -9,6 +9,7 @@
 
 #include "config/address.hpp"
 #include "config/diagnostic.hpp"
+#include "config/escapes.hpp"
 #include "config/host_name.hpp"
 #include "config/units.hpp"
 
@@ -138,6 +139,11 @@ Result parse_number(const Key& key, const Scalar& scalar) {
     return mistake(
         fmt::format("`{}` must be {}, not {}", key.last_name(), describe(key), in_backticks(text)));
   }
+  if (key.most > 0 && value.real > static_cast<double>(key.most)) {
+    return mistake(fmt::format("{} is out of range: {}", key_and_value(key, text),
+                               range_text(key, std::to_string(key.least),
+                                          std::to_string(key.most))));
+  }
   return value;
 }
 
@@ -174,16 +180,104 @@ Result parse_rate_value(const Key& key, const Scalar& scalar) {
   return value;
 }
 
+std::string_view trimmed(std::string_view text) {
+  const std::size_t first = text.find_first_not_of(' ');
+  if (first == std::string_view::npos) return {};
+  return text.substr(first, text.find_last_not_of(' ') - first + 1);
+}
+
+std::expected<Duration, Mistake> parse_part(std::string_view part) {
+  auto duration = parse_duration(trimmed(part));
+  if (!duration) return mistake(duration.error());
+  if (duration->count() < 1 || duration->count() > longest_duration) {
+    return mistake(fmt::format("{} is out of range: it must be 1ms to {}", in_backticks(part),
+                               duration_text(longest_duration)));
+  }
+  return *duration;
+}
+
+Result parse_durations(const Key& key, const Scalar& scalar) {
+  const std::size_t dots = scalar.text.find("..");
+  if (dots == std::string_view::npos) {
+    return mistake(fmt::format("`{}` must be {}, not {}", key.last_name(), describe(key),
+                               in_backticks(scalar.text)));
+  }
+  const auto first = parse_part(scalar.text.substr(0, dots));
+  if (!first) return std::unexpected(first.error());
+  const auto most = parse_part(scalar.text.substr(dots + 2));
+  if (!most) return std::unexpected(most.error());
+  if (*most < *first) {
+    return mistake(fmt::format("{}: the second duration is shorter than the first",
+                               in_backticks(scalar.text)));
+  }
+  Value value;
+  value.range = {*first, *most};
+  return value;
+}
+
+Result parse_keepalive(const Key& key, const Scalar& scalar) {
+  const std::size_t first = scalar.text.find(',');
+  const std::size_t second = first == std::string_view::npos ? first
+                                                             : scalar.text.find(',', first + 1);
+  if (second == std::string_view::npos) {
+    return mistake(fmt::format("`{}` must be {}, not {}", key.last_name(), describe(key),
+                               in_backticks(scalar.text)));
+  }
+  Value value;
+  const std::string_view parts[] = {scalar.text.substr(0, first),
+                                    scalar.text.substr(first + 1, second - first - 1)};
+  Duration* const targets[] = {&value.keepalive.idle, &value.keepalive.interval};
+  for (std::size_t i = 0; i < 2; ++i) {
+    const auto duration = parse_part(parts[i]);
+    if (!duration) return std::unexpected(duration.error());
+    // The kernel counts in seconds, up to 32767.
+    if (*duration < std::chrono::seconds(1) || *duration > std::chrono::seconds(32767)) {
+      return mistake(fmt::format("{} is out of range: the kernel takes 1s to 32767s",
+                                 in_backticks(parts[i])));
+    }
+    *targets[i] = *duration;
+  }
+  const std::string_view digits = trimmed(scalar.text.substr(second + 1));
+  const auto [end, error] =
+      std::from_chars(digits.data(), digits.data() + digits.size(), value.keepalive.count);
+  if (error != std::errc{} || end != digits.data() + digits.size() || value.keepalive.count < 1 ||
+      value.keepalive.count > 127) {
+    return mistake(fmt::format("{} is no number of probes: it must be 1 to 127",
+                               in_backticks(digits)));
+  }
+  return value;
+}
+
+// "name:port" or "srv:name": what DNS is asked for.
+Result parse_name_to_find(std::string_view text) {
+  Value value;
+  std::string_view host = text;
+  value.kind = Endpoint::Kind::service;
+  if (text.starts_with("srv:")) {
+    host = text.substr(4);
+  } else {
+    value.kind = Endpoint::Kind::name;
+    const std::size_t colon = text.rfind(':');
+    host = text.substr(0, colon);
+    const std::string_view port = text.substr(colon + 1);
+    std::from_chars(port.data(), port.data() + port.size(), value.address.port);
+    if (value.address.port == 0) {
+      return mistake(fmt::format("port 0 in {} cannot be connected to", in_backticks(text)));
+    }
+  }
+  if (host.ends_with('.')) host.remove_suffix(1);
+  auto name = parse_host_name(host);
+  if (!name) return mistake(name.error());
+  value.address.host = std::move(*name);
+  value.text = text;
+  return value;
+}
+
 Result parse_address_value(const Key& key, const Scalar& scalar) {
   Value value;
-  if (key.type == Type::endpoint) {
-    if (scalar.text.starts_with("srv:")) {
-      return mistake(fmt::format("{}: `srv:` is not supported yet", in_backticks(scalar.text)));
-    }
-    if (is_name_and_port(scalar.text)) {
-      return mistake(fmt::format("{}: a host name is not supported yet", in_backticks(scalar.text)),
-                     "write an IP address");
-    }
+  if (key.type == Type::endpoint &&
+      (scalar.text.starts_with("srv:") || is_name_and_port(scalar.text))) {
+    return parse_name_to_find(scalar.text);
   }
   auto address = parse_address(scalar.text);
   if (!address) return mistake(address.error());
@@ -252,6 +346,17 @@ std::expected<Value, Mistake> parse_value(const Key& key, const Scalar& scalar) 
       return parse_duration_value(key, scalar);
     case Type::rate:
       return parse_rate_value(key, scalar);
+    case Type::durations:
+      return parse_durations(key, scalar);
+    case Type::keepalive:
+      return parse_keepalive(key, scalar);
+    case Type::bytes: {
+      auto bytes = parse_escapes(scalar.text);
+      if (!bytes) return mistake(bytes.error());
+      Value value;
+      value.text = std::move(*bytes);
+      return value;
+    }
     case Type::address:
     case Type::endpoint:
       return parse_address_value(key, scalar);
@@ -295,6 +400,12 @@ std::string describe(const Key& key) {
       return "a duration such as `10s`" + also;
     case Type::rate:
       return "a rate such as `100/s`";
+    case Type::durations:
+      return "two durations such as `100ms..15s`";
+    case Type::keepalive:
+      return "two durations and a number such as `30s,10s,3`";
+    case Type::bytes:
+      return "text, with escapes such as `\\r\\n`";
     case Type::path:
       return "the path of a file" + also;
     case Type::address:

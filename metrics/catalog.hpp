@@ -47,9 +47,12 @@ enum class Family : std::uint8_t {
   pool_closed_total,
   pool_idle_target,
   endpoint_healthy,
+  endpoint_ejected,
   endpoint_sessions,
   health_checks_total,
   health_check_seconds,
+  dns_refreshes_total,
+  dns_age_seconds,
   access_log_dropped_total,
   worker_loop_seconds,
   process_cpu_seconds_total,
@@ -61,7 +64,7 @@ enum class Family : std::uint8_t {
   process_start_time_seconds,
   process_threads,
 };
-inline constexpr std::size_t family_count = 47;
+inline constexpr std::size_t family_count = 50;
 
 enum class Kind : std::uint8_t { counter, gauge, histogram };
 

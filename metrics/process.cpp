@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <cstdint>
 #include <fstream>
 #include <iterator>
 #include <limits>
@@ -32,14 +33,9 @@ void add_limits(Scrape& scrape) {
 }
 
 void add_descriptors(Scrape& scrape) {
-  DIR* folder = ::opendir("/proc/self/fd");
-  if (folder == nullptr) return;
-  double count = 0;
-  while (const dirent* entry = ::readdir(folder)) {
-    if (entry->d_name[0] != '.') ++count;
+  if (const auto count = open_descriptors()) {
+    scrape.gauge(Family::process_open_fds, {}, static_cast<double>(*count));
   }
-  ::closedir(folder);
-  scrape.gauge(Family::process_open_fds, {}, count - 1);  // without the folder's own
 }
 
 std::optional<double> boot_time() {
@@ -73,6 +69,17 @@ void add_stat(Scrape& scrape) {
 }
 
 }  // namespace
+
+std::optional<std::uint64_t> open_descriptors() {
+  DIR* folder = ::opendir("/proc/self/fd");
+  if (folder == nullptr) return std::nullopt;
+  std::uint64_t count = 0;
+  while (const dirent* entry = ::readdir(folder)) {
+    if (entry->d_name[0] != '.') ++count;
+  }
+  ::closedir(folder);
+  return count - 1;  // without the folder's own
+}
 
 void add_process_figures(Scrape& scrape) {
   add_stat(scrape);

@@ -6,17 +6,31 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
+
+#include "config/config.hpp"
 
 namespace weir::pool {
 
 using TimePoint = std::chrono::steady_clock::time_point;
 using Nanoseconds = std::chrono::nanoseconds;
 
-// The numbers of an upstream's endpoints and of the process's workers, from 0.
+// The numbers of an upstream's endpoints and of the process's workers, from 0. An endpoint that
+// leaves frees its number for another one, once its last connection is gone.
 using EndpointIndex = std::uint32_t;
 using WorkerIndex = std::uint32_t;
+
+// One server. Immutable; who holds it may read it on any thread, also after it has left.
+struct Endpoint {
+  config::Address address;
+  std::string name;  // the address as text: the `endpoint` label
+  std::string host;  // what TLS asks for and verifies unless tls.server_name says so; may be empty
+  std::uint32_t weight = 1;  // 0 = takes no new sessions
+  std::uint32_t tier = 0;
+};
+using EndpointPointer = std::shared_ptr<const Endpoint>;
 
 // Why a connection to an endpoint could not be had.
 enum class Failure : std::uint8_t {
@@ -57,16 +71,19 @@ enum class Source : std::uint8_t { idle, other_worker, opened };
 inline constexpr std::size_t source_count = 3;
 std::string_view word(Source source);
 
-// Linked into the ledger exactly while it is idle and may be lent.
+// Linked into the ledger exactly while it is idle and may be lent. The ledger writes all of it.
 class Connection : public boost::intrusive::list_base_hook<> {
  public:
   virtual ~Connection() = default;
 
   EndpointIndex endpoint = 0;
   WorkerIndex worker = 0;
+  std::uint32_t uses = 0;  // how often it was lent
+  float jitter = 0;        // [0, 1): how much earlier than others its times come
+  bool ageing = false;     // its replacement is on the way
   TimePoint opened_at;
   TimePoint idle_since;
-  bool ageing = false;  // its replacement is on the way
+  TimePoint due;  // while idle: when the ledger wants expire() to be called; max = never
 };
 
 }  // namespace weir::pool

@@ -1,6 +1,6 @@
 #pragma once
 // The health of one endpoint, as its checks have shown it. An endpoint starts healthy until it is
-// proven otherwise. Pure; the checker feeds results in.
+// proven otherwise. Pure; the ledger feeds results in.
 
 #include <cstdint>
 #include <string>
@@ -13,7 +13,7 @@ class Health {
  public:
   explicit Health(const config::HealthCheck& check) : check_(check) {}
 
-  enum class Change { none, became_healthy, became_unhealthy };
+  enum class Change : std::uint8_t { none, became_healthy, became_unhealthy };
   Change record(bool success);
 
   bool healthy() const { return healthy_; }

@@ -1,3 +1,5 @@
+// The session half of the ledger: who asks, what is opened for whom, who gets what is ready.
+
 #include "pool/ledger.hpp"
 
 #include <algorithm>
@@ -5,6 +7,7 @@
 #include <utility>
 
 #include "pool/assert.hpp"
+#include "pool/roster.hpp"
 
 namespace weir::pool {
 namespace {
@@ -15,45 +18,66 @@ using namespace std::chrono_literals;
 // have tried the only endpoints with room).
 constexpr int most_passed_over = 64;
 
-bool contains(const std::vector<EndpointIndex>& list, EndpointIndex endpoint) {
-  return std::ranges::find(list, endpoint) != list.end();
-}
-
 }  // namespace
 
-// The endpoints that a waiter may be given now: healthy, of its tier, not tried, with an idle
-// connection or room for one more.
+// The endpoints that a session may be given now: those that take sessions, of its tier, not tried,
+// with an idle connection or room for one more. Choosy: only those that are not passed over.
 class Ledger::Candidates final : public Balancer::View {
  public:
-  Candidates(const Ledger& ledger, const Waiter& waiter, std::uint32_t tier)
-      : ledger_(ledger), waiter_(waiter), tier_(tier) {}
+  Candidates(const Ledger& ledger, std::span<const EndpointIndex> tried, std::uint32_t tier,
+             bool choosy, TimePoint now)
+      : ledger_(ledger), tried_(tried), tier_(tier), choosy_(choosy), now_(now) {}
 
   bool usable(EndpointIndex endpoint) const override {
     const Seat& seat = ledger_.seats_[endpoint];
-    return seat.healthy && seat.tier == tier_ && !contains(waiter_.tried, endpoint) &&
-           (seat.counts.idle > 0 || ledger_.may_open(seat));
+    return ledger_.takes_sessions(seat) && seat.endpoint->tier == tier_ &&
+           (seat.counts.idle > 0 || ledger_.may_open(seat, now_)) &&
+           !(choosy_ && ledger_.passed_over(seat, now_)) &&
+           std::ranges::find(tried_, endpoint) == tried_.end();
   }
   std::uint32_t load(EndpointIndex endpoint) const override {
     return Ledger::load(ledger_.seats_[endpoint]);
   }
+  std::uint32_t tier() const override { return tier_; }
+  double tier_weight() const override { return ledger_.tier_weights_[tier_]; }
+  std::uint32_t tier_load() const override { return ledger_.total_load(); }
 
  private:
   const Ledger& ledger_;
-  const Waiter& waiter_;
+  std::span<const EndpointIndex> tried_;
   std::uint32_t tier_;
+  bool choosy_;
+  TimePoint now_;
 };
 
-Ledger::Ledger(const config::Upstream& upstream, std::size_t worker_count)
-    : pool_(upstream.pool), attempts_(upstream.attempts), warming_on_(worker_count) {
-  std::vector<std::uint32_t> weights;
-  for (const config::Endpoint& endpoint : upstream.endpoints) {
-    Seat& seat = seats_.emplace_back();
-    seat.tier = endpoint.tier;
-    seat.weight = endpoint.weight;
-    seat.idle.resize(worker_count);
-    weights.push_back(endpoint.weight);
+Ledger::Ledger(const config::Upstream& upstream, std::size_t capacity, std::size_t worker_count,
+               TimePoint now)
+    : config_(upstream),
+      pool_(config_.pool),
+      warming_on_(worker_count),
+      random_(static_cast<std::minstd_rand::result_type>(now.time_since_epoch().count() | 1)) {
+  seats_.reserve(capacity);
+  std::vector<Balancer::Member> members;
+  for (std::size_t i = 0; i < capacity; ++i) {
+    seats_.emplace_back(config_, worker_count, now);
+    members.push_back({.name = {}, .weight = 0, .tier = 0});
   }
-  balancer_ = Balancer::make(upstream.balance, std::move(weights));
+  const Roster roster(config_);
+  expecting_ = !roster.is_complete();
+  for (EndpointPointer& each : roster.endpoints()) {
+    const std::size_t index = present_.size();
+    members[index] = {each->name, each->weight, each->tier};
+    seats_[index].endpoint = std::move(each);
+    seats_[index].present = true;
+    present_.push_back(static_cast<EndpointIndex>(index));
+  }
+  balancer_ = Balancer::make(config_.balance, members, random_());
+  weigh_tiers(now);
+}
+
+Ledger::Seat::Seat(const config::Upstream& upstream, std::size_t worker_count, TimePoint now)
+    : idle(worker_count), tokens(upstream.pool.open_rate, now) {
+  if (upstream.health_check) health.emplace(*upstream.health_check);
 }
 
 Ledger::~Ledger() {
@@ -66,40 +90,49 @@ Ledger::~Ledger() {
   }
 }
 
-Ledger::Asked Ledger::acquire(WorkerIndex worker, std::vector<EndpointIndex> tried, TimePoint now,
-                              Actions& actions) {
+Ledger::Asked Ledger::acquire(WorkerIndex worker, std::span<const EndpointIndex> tried,
+                              std::uint64_t key, TimePoint now, Actions& actions) {
+  // Who comes now does not overtake those who wait.
+  const auto endpoint = starved_ == 0 ? pick(tried, key, now) : std::nullopt;
+  Connection* connection = nullptr;
+  if (endpoint) {
+    Seat& seat = seats_[*endpoint];
+    if (warms()) seat.demand.arrived(now);
+    connection = take_idle(*endpoint, worker);
+    if (connection != nullptr) {
+      ++seat.counts.leased;
+      ++connection->uses;
+      warm_endpoint(*endpoint, now, actions);
+      if (connection->worker == worker) return {connection, nullptr, false};
+    }
+  }
   auto waiter = std::make_shared<Waiter>();
   waiter->worker = worker;
   waiter->since = now;
-  waiter->tried = std::move(tried);
-  if (!tier_for(*waiter)) {
+  waiter->key = key;
+  waiter->tried.assign(tried.begin(), tried.end());
+  if (connection != nullptr) {
+    waiter->state = Waiter::State::granted;
+    actions.emplace_back(Hand{connection, waiter});
+    return {nullptr, std::move(waiter), false};
+  }
+  if (endpoint) {
+    enqueue(waiter, false);
+    start(*endpoint, worker, waiter, now, actions);
+    warm_endpoint(*endpoint, now, actions);
+    return {nullptr, std::move(waiter), false};
+  }
+  const auto refuse = [&](Failure failure) -> Asked {
     waiter->state = Waiter::State::failed;
-    waiter->failure = Failure::no_healthy_endpoint;
+    waiter->failure = failure;
+    if (failure == Failure::no_healthy_endpoint) waiter->detail = why_nobody();
     return {nullptr, std::move(waiter), true};
-  }
-  // Who comes now does not overtake those who wait.
-  if (starved_ == 0) {
-    if (const auto endpoint = pick(*waiter)) {
-      Seat& seat = seats_[*endpoint];
-      if (Connection* connection = take_idle(*endpoint, worker)) {
-        ++seat.counts.leased;
-        warm_endpoint(*endpoint, now, actions);
-        if (connection->worker == worker) return {connection, nullptr, false};
-        waiter->state = Waiter::State::granted;
-        actions.emplace_back(Hand{connection, waiter});
-        return {nullptr, std::move(waiter), false};
-      }
-      enqueue(waiter, false);
-      start(*endpoint, worker, waiter, now, actions);
-      return {nullptr, std::move(waiter), false};
-    }
-  }
-  if (pool_.acquire_timeout == 0s || starved_ >= pool_.max_waiting) {
-    waiter->state = Waiter::State::failed;
-    waiter->failure = pool_.acquire_timeout == 0s ? Failure::acquire_timeout : Failure::pool_full;
-    return {nullptr, std::move(waiter), true};
-  }
+  };
+  if (!tier_for(tried) && !expecting_) return refuse(Failure::no_healthy_endpoint);
+  if (pool_.acquire_timeout == 0s) return refuse(Failure::acquire_timeout);
+  if (starved_ >= pool_.max_waiting) return refuse(Failure::pool_full);
   enqueue(waiter, false);
+  wake_for_waiters(now, actions);
   return {nullptr, std::move(waiter), false};
 }
 
@@ -125,30 +158,36 @@ Ledger::Placed Ledger::opened(const Opening& opening, Connection& connection, Ti
   ++opened_;
   connection.endpoint = opening.endpoint;
   connection.worker = opening.worker;
+  connection.uses = 0;
+  connection.jitter = static_cast<float>(chance());
   connection.opened_at = now;
+  seat.demand.opened(now - opening.since);
+  seat.backoff.open();
+  note_trouble(seat);
   if (opening.waiter == nullptr) {
-    --seat.warming;
-    --warming_on_[opening.worker];
+    remove_warming(seat, opening.worker);
   } else {
-    // Whoever has waited longest gets it; the one it was opened for takes over that one's opening.
-    Waiter* first = recipient(opening.worker);
-    Waiter& owner = *opening.waiter;
-    WEIR_ASSERT(first != nullptr, "the waiter of an opening is in the queue");
-    if (first != &owner) {
-      owner.opening = first->opening;
-      if (owner.opening != nullptr) {
-        owner.opening->waiter = opening.waiter;
-        first->opening = nullptr;
-        ++starved_;
-      } else {
-        ++starved_;
-      }
-    } else {
-      owner.opening = nullptr;
-      ++starved_;
-    }
+    seat.ejection.succeed();
+    exchange_openings(opening);
   }
-  return place(connection, now, actions);
+  Placed placed = place(connection, now, actions);
+  warm_endpoint(opening.endpoint, now, actions);
+  return placed;
+}
+
+// Whoever has waited longest gets what was opened; the one it was opened for takes over that one's
+// opening.
+void Ledger::exchange_openings(const Opening& opening) {
+  Waiter& owner = *opening.waiter;
+  Waiter* const first = recipient(opening.worker, opening.endpoint);
+  WEIR_ASSERT(first != nullptr, "the waiter of an opening is in the queue");
+  ++starved_;
+  if (first == &owner) {
+    owner.opening = nullptr;
+    return;
+  }
+  owner.opening = std::exchange(first->opening, nullptr);
+  if (owner.opening != nullptr) owner.opening->waiter = opening.waiter;
 }
 
 void Ledger::open_failed(const Opening& opening, Failure failure, std::string detail, TimePoint now,
@@ -156,53 +195,63 @@ void Ledger::open_failed(const Opening& opening, Failure failure, std::string de
   Seat& seat = seats_[opening.endpoint];
   --seat.counts.opening;
   --total_;
-  pause_warming(seat, now);
   const std::shared_ptr<Waiter> waiter = opening.waiter;
+  // Our own shortage says nothing about the endpoint.
+  const bool counts_against_it = waiter != nullptr && failure != Failure::descriptors;
+  failed(opening.endpoint, counts_against_it, now, actions);
   if (waiter == nullptr) {
-    --seat.warming;
-    --warming_on_[opening.worker];
+    remove_warming(seat, opening.worker);
   } else {
     waiter->opening = nullptr;
     ++starved_;
     waiter->tried.push_back(opening.endpoint);
     waiter->failure = failure;
     waiter->detail = std::move(detail);
-    waiter->last_endpoint = opening.endpoint;
+    waiter->failed_at = opening.target;
     eased(opening.endpoint);
-    if (waiter->tried.size() >= attempts_ || !tier_for(*waiter)) fail(waiter, failure, actions);
+    const bool nobody_left = !tier_for(waiter->tried) && !expecting_;
+    if (waiter->tried.size() >= config_.attempts || nobody_left) fail(waiter, failure, actions);
   }
   serve_queue(now, actions);
+  warm_endpoint(opening.endpoint, now, actions);
 }
 
 Ledger::Placed Ledger::unwanted(Connection& connection, TimePoint now, Actions& actions) {
+  --connection.uses;
+  return place(connection, now, actions);
+}
+
+std::optional<Closed> Ledger::worn_out(const Connection& connection, TimePoint now) const {
+  if (shutting_down_) return Closed::shutdown;
+  const Seat& seat = seats_[connection.endpoint];
+  if (!seat.present) return Closed::removed;
+  if (!seat.healthy) return Closed::unhealthy;
+  if (pool_.max_uses != 0 && connection.uses >= pool_.max_uses) return Closed::uses;
+  if (now >= lifetime_of(connection)) return Closed::lifetime;
+  return std::nullopt;
+}
+
+Ledger::Placed Ledger::returned(Connection& connection, TimePoint now, Actions& actions) {
+  Seat& seat = seats_[connection.endpoint];
+  seat.backoff.prove();
+  seat.ejection.succeed();
   return place(connection, now, actions);
 }
 
 void Ledger::released(EndpointIndex endpoint, Closed why, TimePoint now, Actions& actions) {
-  --seats_[endpoint].counts.leased;
+  Seat& seat = seats_[endpoint];
+  --seat.counts.leased;
   --total_;
   eased(endpoint);
   count_closed(why);
   if (why == Closed::peer_closed) {
-    pause_warming(seats_[endpoint], now);
+    failed(endpoint, true, now, actions);
   } else {
-    seats_[endpoint].failures = 0;
+    seat.backoff.prove();
+    seat.ejection.succeed();
   }
   serve_queue(now, actions);
   warm_endpoint(endpoint, now, actions);
-}
-
-bool Ledger::idle_lost(Connection& connection, Closed why, TimePoint now, Actions& actions) {
-  if (!connection.is_linked()) return false;
-  const EndpointIndex endpoint = connection.endpoint;
-  remove_idle(connection);
-  --total_;
-  count_closed(why);
-  const bool by_peer = why == Closed::peer_closed || why == Closed::unexpected_bytes;
-  if (by_peer && !has_proved(connection, now)) pause_warming(seats_[endpoint], now);
-  serve_queue(now, actions);
-  warm_endpoint(endpoint, now, actions);
-  return true;
 }
 
 void Ledger::hand_failed(EndpointIndex endpoint, const std::shared_ptr<Waiter>& waiter, Closed why,
@@ -214,32 +263,11 @@ void Ledger::hand_failed(EndpointIndex endpoint, const std::shared_ptr<Waiter>& 
   if (waiter->state == Waiter::State::granted) {
     waiter->state = Waiter::State::waiting;
     enqueue(waiter, true);
-    if (!tier_for(*waiter)) fail(waiter, Failure::no_healthy_endpoint, actions);
-  }
-  if (why == Closed::peer_closed) pause_warming(seats_[endpoint], now);
-  serve_queue(now, actions);
-  warm_endpoint(endpoint, now, actions);
-}
-
-void Ledger::set_healthy(EndpointIndex endpoint, bool healthy, TimePoint now, Actions& actions) {
-  Seat& seat = seats_[endpoint];
-  if (seat.healthy == healthy) return;
-  seat.healthy = healthy;
-  if (healthy) {
-    seat.failures = 0;
-    seat.warm_after = now;
-  } else {
-    for (ConnectionList& list : seat.idle) {
-      while (!list.empty()) {
-        Connection& connection = list.front();
-        remove_idle(connection);
-        --total_;
-        count_closed(Closed::unhealthy);
-        actions.emplace_back(Close{&connection, Closed::unhealthy});
-      }
+    if (!tier_for(waiter->tried) && !expecting_) {
+      fail(waiter, Failure::no_healthy_endpoint, actions);
     }
-    fail_hopeless(actions);
   }
+  if (why == Closed::peer_closed) failed(endpoint, false, now, actions);
   serve_queue(now, actions);
   warm_endpoint(endpoint, now, actions);
 }
@@ -249,47 +277,55 @@ std::uint32_t Ledger::load(const Seat& seat) {
   return seat.counts.leased + seat.counts.opening - seat.warming;
 }
 
+void Ledger::add_warming(Seat& seat, WorkerIndex worker) {
+  ++seat.warming;
+  ++warming_total_;
+  ++warming_on_[worker];
+}
+
+void Ledger::remove_warming(Seat& seat, WorkerIndex worker) {
+  --seat.warming;
+  --warming_total_;
+  --warming_on_[worker];
+}
+
+double Ledger::chance() {
+  const auto range = static_cast<double>((random_.max)() - (random_.min)()) + 1;
+  return static_cast<double>(random_() - (random_.min)()) / range;
+}
+
 // What a waiter had started is the pool's from now on.
 void Ledger::orphan(Waiter& waiter) {
   if (waiter.opening == nullptr) return;
   Opening& opening = *std::exchange(waiter.opening, nullptr);
   opening.waiter.reset();
-  ++seats_[opening.endpoint].warming;
-  ++warming_on_[opening.worker];
+  add_warming(seats_[opening.endpoint], opening.worker);
   eased(opening.endpoint);
 }
 
-bool Ledger::may_open(const Seat& seat) const {
-  return seat.counts.opening < pool_.max_opening &&
-         (pool_.max_connections == 0 || seat.counts.total() < pool_.max_connections) &&
-         (pool_.max_total == 0 || total_ < pool_.max_total);
-}
-
-// The lowest tier with a healthy endpoint that this waiter has not tried.
-std::optional<std::uint32_t> Ledger::tier_for(const Waiter& waiter) const {
-  std::optional<std::uint32_t> lowest;
-  for (EndpointIndex i = 0; i < seats_.size(); ++i) {
-    const Seat& seat = seats_[i];
-    if (!seat.healthy || seat.weight == 0 || (lowest && seat.tier >= *lowest)) continue;
-    if (contains(waiter.tried, i)) continue;
-    lowest = seat.tier;
-    if (*lowest == 0) break;
-  }
-  return lowest;
-}
-
-std::optional<EndpointIndex> Ledger::pick(const Waiter& waiter) {
-  const auto tier = tier_for(waiter);
+std::optional<EndpointIndex> Ledger::pick(std::span<const EndpointIndex> tried, std::uint64_t key,
+                                          TimePoint now) {
+  const auto tier = tier_for(tried);
   if (!tier) return std::nullopt;
-  return balancer_->pick(Candidates(*this, waiter, *tier));
+  // An endpoint in trouble waits for its turn as long as there is a better one, even if that one
+  // is busy.
+  const bool choosy = troubled_ > 0 && std::ranges::any_of(present_, [&](EndpointIndex index) {
+                        const Seat& seat = seats_[index];
+                        return takes_sessions(seat) && seat.endpoint->tier == *tier &&
+                               !passed_over(seat, now) &&
+                               std::ranges::find(tried, index) == tried.end();
+                      });
+  return balancer_->pick(Candidates(*this, tried, *tier, choosy, now), key);
 }
 
 // Gives a waiter of the queue an idle connection or starts one for it.
 bool Ledger::serve(std::shared_ptr<Waiter> waiter, TimePoint now, Actions& actions) {
-  const auto endpoint = pick(*waiter);
+  const auto endpoint = pick(waiter->tried, waiter->key, now);
   if (!endpoint) return false;
+  if (warms()) seats_[*endpoint].demand.arrived(now);
   if (Connection* connection = take_idle(*endpoint, waiter->worker)) {
     ++seats_[*endpoint].counts.leased;
+    ++connection->uses;
     dequeue(*waiter);
     waiter->state = Waiter::State::granted;
     actions.emplace_back(Hand{connection, waiter});
@@ -300,7 +336,7 @@ bool Ledger::serve(std::shared_ptr<Waiter> waiter, TimePoint now, Actions& actio
 }
 
 void Ledger::serve_queue(TimePoint now, Actions& actions) {
-  int passed_over = 0;
+  int passed_over_count = 0;
   bool full = false;  // for whoever has not tried any endpoint yet
   for (auto next = queue_.begin(); starved_ > 0 && next != queue_.end();) {
     Waiter& waiter = *next++;
@@ -309,9 +345,14 @@ void Ledger::serve_queue(TimePoint now, Actions& actions) {
     if (!(full && untried) && serve(waiter.self, now, actions)) continue;
     full = full || untried;
     // Those who have tried some may still be served by another tier, if there is one.
-    if ((full && seats_.size() == 1) || ++passed_over >= most_passed_over) break;
+    if ((full && present_.size() <= 1) || ++passed_over_count >= most_passed_over) break;
   }
-  if (pool_.acquire_timeout == 0s) fail_impatient(actions);
+  if (starved_ == 0) return;
+  if (pool_.acquire_timeout == 0s) {
+    fail_impatient(actions);
+  } else {
+    wake_for_waiters(now, actions);
+  }
 }
 
 void Ledger::enqueue(const std::shared_ptr<Waiter>& waiter, bool first) {
@@ -333,15 +374,19 @@ void Ledger::dequeue(Waiter& waiter) {
 void Ledger::fail(std::shared_ptr<Waiter> waiter, Failure failure, Actions& actions) {
   dequeue(*waiter);
   waiter->state = Waiter::State::failed;
+  if (waiter->failure == Failure::none && failure == Failure::no_healthy_endpoint) {
+    waiter->detail = why_nobody();
+  }
   waiter->failure = failure;
   actions.emplace_back(Fail{waiter});
 }
 
-// After an endpoint has become unhealthy: whoever has nothing left to wait for ends at once.
+// After an endpoint has left or become unhealthy: whoever has nothing left to wait for ends.
 void Ledger::fail_hopeless(Actions& actions) {
+  if (expecting_) return;
   for (auto next = queue_.begin(); next != queue_.end();) {
     Waiter& waiter = *next++;
-    if (waiter.opening != nullptr || tier_for(waiter)) continue;
+    if (waiter.opening != nullptr || tier_for(waiter.tried)) continue;
     const bool had_cause = waiter.failure != Failure::none;
     fail(waiter.self, had_cause ? waiter.failure : Failure::no_healthy_endpoint, actions);
   }
@@ -362,16 +407,17 @@ void Ledger::start(EndpointIndex endpoint, WorkerIndex worker, std::shared_ptr<W
   Seat& seat = seats_[endpoint];
   ++seat.counts.opening;
   ++total_;
+  seat.tokens.take(now);
   auto opening = std::make_unique<Opening>();
   opening->endpoint = endpoint;
+  opening->target = seat.endpoint;
   opening->worker = worker;
   opening->since = now;
   if (waiter) {
     waiter->opening = opening.get();
     --starved_;
   } else {
-    ++seat.warming;
-    ++warming_on_[worker];
+    add_warming(seat, worker);
   }
   opening->waiter = std::move(waiter);
   actions.emplace_back(Open{std::move(opening)});
@@ -379,16 +425,43 @@ void Ledger::start(EndpointIndex endpoint, WorkerIndex worker, std::shared_ptr<W
 
 // Who gets a connection that became ready on this worker: the one who has waited longest. A waiter
 // of another worker that has a connection of its own on the way is passed over, since its turn is
-// about to come and a hand-over costs both workers.
-Waiter* Ledger::recipient(WorkerIndex worker) {
+// about to come and a hand-over costs both workers; but not more than most_overtaken times. With
+// `hash`, so is one whose connection to its own endpoint is on the way.
+Waiter* Ledger::recipient(WorkerIndex worker, EndpointIndex endpoint) {
+  const bool keeps_together = config_.balance == config::Balance::hash;
   for (Waiter& waiter : queue_) {
-    if (waiter.worker == worker || waiter.opening == nullptr) return &waiter;
+    if (waiter.opening == nullptr) return &waiter;
+    if (keeps_together && waiter.opening->endpoint != endpoint) continue;
+    if (waiter.worker == worker || waiter.overtaken >= most_overtaken) return &waiter;
   }
   return nullptr;
 }
 
+// A connection that is counted as leased and that nobody has.
+Ledger::Placed Ledger::place(Connection& connection, TimePoint now, Actions& actions) {
+  const Seat& seat = seats_[connection.endpoint];
+  const bool good = seat.present && seat.healthy;
+  if (Waiter* next = good ? recipient(connection.worker, connection.endpoint) : nullptr) {
+    for (Waiter& waiter : queue_) {
+      if (&waiter == next) break;
+      ++waiter.overtaken;
+    }
+    const std::shared_ptr<Waiter> waiter = next->self;
+    dequeue(*waiter);
+    orphan(*waiter);
+    waiter->state = Waiter::State::granted;
+    ++connection.uses;
+    serve_queue(now, actions);
+    return {Placed::Where::waiter, waiter};
+  }
+  return keep_idle(connection, now, actions);
+}
+
 void Ledger::check_invariants() const {
   std::uint32_t total = 0;
+  std::uint32_t idle_total = 0;
+  std::uint32_t warming_total = 0;
+  std::uint32_t troubled = 0;
   std::uint64_t live = 0;
   for (const Seat& seat : seats_) {
     std::size_t idle = 0;
@@ -398,10 +471,17 @@ void Ledger::check_invariants() const {
                 "max_connections holds");
     WEIR_ASSERT(seat.counts.opening <= pool_.max_opening, "max_opening holds");
     WEIR_ASSERT(seat.warming <= seat.counts.opening, "warming connections are opening");
+    WEIR_ASSERT((seat.present && seat.healthy) || idle == 0,
+                "who has left or is unhealthy has no idle connections");
     total += seat.counts.total();
+    idle_total += seat.counts.idle;
+    warming_total += seat.warming;
+    troubled += seat.troubled ? 1U : 0U;
     live += seat.counts.idle + seat.counts.leased;
   }
   WEIR_ASSERT(total == total_, "the total is the sum of the endpoints");
+  WEIR_ASSERT(idle_total == idle_total_ && warming_total == warming_total_, "so are the parts");
+  WEIR_ASSERT(troubled == troubled_, "endpoints in trouble are counted");
   WEIR_ASSERT(pool_.max_total == 0 || total_ <= pool_.max_total, "max_total holds");
   std::uint64_t closed = 0;
   for (const std::uint64_t count : closed_) closed += count;

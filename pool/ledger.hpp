@@ -1,15 +1,20 @@
 #pragma once
-// The books of one upstream: which connections are opening, idle and leased at each endpoint, who
-// waits, and who gets what. It decides and does no I/O: every call appends to `actions` what the
-// workers have to do, and time is a parameter. One ledger serves the whole process, so that limits
-// are strict and the queue is one queue; it is not thread-safe, its owner (upstream.hpp) locks.
+// The books of one upstream: which endpoints there are and which of them may be used, which
+// connections are opening, idle and leased at each, who waits, and who gets what. It decides and
+// does no I/O: every call appends to `actions` what the workers have to do, and time is a
+// parameter. One ledger serves the whole process, so that limits are strict and the queue is one
+// queue; it is not thread-safe, its owner (upstream.hpp) locks.
 //
 // Invariants:
 //   - a connection is opening, idle or leased, and in one of these only;
 //   - opening + idle + leased <= max_connections at each endpoint, and their sum <= max_total;
-//   - opening <= max_opening at each endpoint;
+//   - opening <= max_opening at each endpoint, and at most one at an endpoint that is failing;
 //   - opened = idle + leased + sum of closed by reason;
-//   - a waiter ends exactly once: granted, failed or given up; first come, first served.
+//   - a waiter ends exactly once: granted, failed or given up; first come, first served, and
+//     nobody is overtaken by more than most_overtaken others.
+//
+// Its parts: ledger.cpp (sessions: ask, open, lend, return), ledger_idle.cpp (what is kept ready,
+// and how it ages), ledger_endpoints.cpp (which endpoints there are, and which may be used).
 
 #include <array>
 #include <boost/intrusive/list.hpp>
@@ -17,13 +22,19 @@
 #include <memory>
 #include <optional>
 #include <random>
+#include <span>
 #include <string>
 #include <variant>
 #include <vector>
 
 #include "config/config.hpp"
+#include "pool/backoff.hpp"
 #include "pool/balancer.hpp"
 #include "pool/connection.hpp"
+#include "pool/demand.hpp"
+#include "pool/ejection.hpp"
+#include "pool/health.hpp"
+#include "pool/token_bucket.hpp"
 
 namespace weir::pool {
 
@@ -36,14 +47,16 @@ struct Waiter : boost::intrusive::list_base_hook<> {
 
   WorkerIndex worker = 0;
   State state = State::waiting;
+  std::uint8_t overtaken = 0;  // by how many that came later
   TimePoint since;
+  std::uint64_t key = 0;  // for the balancer
   std::vector<EndpointIndex> tried;
   Opening* opening = nullptr;  // the connection that is being opened for it
-  // Set when state is failed; while waiting, the last real cause.
+  // Set when state is failed; while waiting, the last real cause, and where it happened.
   Failure failure = Failure::none;
   std::string detail;
-  EndpointIndex last_endpoint = 0;  // where `failure` happened
-  void* session = nullptr;          // the proxy's own
+  EndpointPointer failed_at;
+  void* session = nullptr;  // the proxy's own
 
   std::shared_ptr<Waiter> self;  // keeps it alive while it is in the queue
 };
@@ -51,6 +64,7 @@ struct Waiter : boost::intrusive::list_base_hook<> {
 // A connection that is being opened: a place in the books until it is opened or has failed.
 struct Opening {
   EndpointIndex endpoint = 0;
+  EndpointPointer target;
   WorkerIndex worker = 0;
   TimePoint since;
   std::shared_ptr<Waiter> waiter;  // whose failure it would be; null when warming
@@ -71,7 +85,14 @@ struct Close {  // an idle connection that left the books
   Connection* connection;
   Closed why;
 };
-using Action = std::variant<Open, Hand, Fail, Close>;
+struct EndSessions {  // of an endpoint, on every worker
+  EndpointPointer endpoint;
+  bool removed;  // it has left; else it is unhealthy
+};
+struct Wake {  // tick() is to be called then, unless an earlier time was asked for already
+  TimePoint at;
+};
+using Action = std::variant<Open, Hand, Fail, Close, EndSessions, Wake>;
 using Actions = std::vector<Action>;
 
 struct EndpointCounts {
@@ -82,23 +103,35 @@ struct EndpointCounts {
   bool operator==(const EndpointCounts&) const = default;
 };
 
+// How short the process is of descriptors: idle connections are the first to go.
+enum class Pressure : std::uint8_t { none, no_warming };
+
 class Ledger {
  public:
-  Ledger(const config::Upstream& upstream, std::size_t worker_count);
+  // How many waiters may be served before one that came earlier.
+  static constexpr int most_overtaken = 2;
+
+  // Seats for `capacity` endpoints; those of the configuration that are addresses are there from
+  // the start.
+  Ledger(const config::Upstream& upstream, std::size_t capacity, std::size_t worker_count,
+         TimePoint now);
   Ledger(const Ledger&) = delete;
   Ledger& operator=(const Ledger&) = delete;
   ~Ledger();
 
+  // --- Sessions ---
+
   // Asks for a connection. An idle one of the asking worker is returned at once, leased; a waiter
   // may already have failed (no healthy endpoint, pool full); else it is in the queue, or an idle
-  // connection of another worker is on its way to it. `tried` are endpoints to pass over.
+  // connection of another worker is on its way to it. `tried` are endpoints to pass over, `key` is
+  // what `balance: hash` goes by.
   struct Asked {
     Connection* connection = nullptr;
     std::shared_ptr<Waiter> waiter;
     bool failed = false;  // the waiter's state, which may change as soon as the lock is left
   };
-  Asked acquire(WorkerIndex worker, std::vector<EndpointIndex> tried, TimePoint now,
-                Actions& actions);
+  Asked acquire(WorkerIndex worker, std::span<const EndpointIndex> tried, std::uint64_t key,
+                TimePoint now, Actions& actions);
   // The session does not wait any longer. True: the waiter left the queue. False: it has already
   // been granted a connection, which will arrive and must be returned by unwanted().
   bool give_up(Waiter& waiter, TimePoint now, Actions& actions);
@@ -114,30 +147,70 @@ class Ledger {
   // A connection that was granted and never spoken on, whose session is gone.
   Placed unwanted(Connection& connection, TimePoint now, Actions& actions);
 
-  // A leased connection is gone.
+  // May this leased connection be lent again, once its server has forgotten the client? If not,
+  // why not: it is to be closed.
+  std::optional<Closed> worn_out(const Connection& connection, TimePoint now) const;
+  // The server has forgotten the client.
+  Placed returned(Connection& connection, TimePoint now, Actions& actions);
+  // A leased connection is gone. `peer_closed`: it died before the server said anything.
   void released(EndpointIndex endpoint, Closed why, TimePoint now, Actions& actions);
+
+  // --- Idle connections ---
+
   // An idle connection has died at its worker. False: it is already on its way to a waiter.
   bool idle_lost(Connection& connection, Closed why, TimePoint now, Actions& actions);
   // A connection that was to be handed over turned out to be dead: its waiter is served again,
   // before all others.
   void hand_failed(EndpointIndex endpoint, const std::shared_ptr<Waiter>& waiter, Closed why,
                    TimePoint now, Actions& actions);
-  // A time of an idle connection has come. Nothing: it stays, ask again after the duration.
-  enum class Expiry { idle_timeout, fresh_age };
-  std::optional<config::Duration> expire(Connection& connection, Expiry expiry, TimePoint now,
-                                         Actions& actions);
-
-  void set_healthy(EndpointIndex endpoint, bool healthy, TimePoint now, Actions& actions);
-  // Opens what min_idle wants and nothing else has asked for; to be called now and then.
-  void warm(TimePoint now, Actions& actions);
+  // The `due` of an idle connection has come: it closes, or gets another time.
+  void expire(Connection& connection, TimePoint now, Actions& actions);
+  // Closes up to `count` idle connections, the oldest first; returns how many.
+  std::size_t shed(std::size_t count, Actions& actions);
+  void set_pressure(Pressure pressure, TimePoint now, Actions& actions);
+  // Does what has become possible with time; to be called first at the start, then when a Wake
+  // says.
+  void tick(TimePoint now, Actions& actions);
   // No more warming; idle connections close.
   void shut_down(Actions& actions);
 
+  // --- Endpoints ---
+
+  // What each seat would hold if these were the endpoints: one that is there already keeps its
+  // seat, the others get free ones as far as there are any.
+  std::vector<EndpointPointer> assign(std::span<const EndpointPointer> wanted) const;
+  // Those are the endpoints from now on. Who left loses its idle connections; who came is warmed.
+  // `balancer` knows the endpoints by their seats.
+  void set_endpoints(std::vector<EndpointPointer> seats, std::unique_ptr<Balancer> balancer,
+                     TimePoint now, Actions& actions);
+  // Endpoints are still being looked for (sessions wait for them) or could not be found.
+  void expect_endpoints(bool expected, std::string why_not, TimePoint now, Actions& actions);
+
+  // The result of a health check. Nothing: the endpoint has left meanwhile.
+  struct Checked {
+    Health::Change change;
+    config::Duration next;  // until the next check
+  };
+  std::optional<Checked> checked(const EndpointPointer& endpoint, EndpointIndex index, bool passed,
+                                 std::string why, TimePoint now, Actions& actions);
+
+  // --- What it knows ---
+
+  std::size_t seat_count() const { return seats_.size(); }
+  std::size_t endpoint_count() const { return present_.size(); }
+  // Null: the seat is free. An endpoint that has left keeps its seat until its connections end.
+  const EndpointPointer& endpoint(EndpointIndex index) const { return seats_[index].endpoint; }
+  bool is_present(EndpointIndex index) const { return seats_[index].present; }
   const EndpointCounts& counts(EndpointIndex endpoint) const { return seats_[endpoint].counts; }
   bool healthy(EndpointIndex endpoint) const { return seats_[endpoint].healthy; }
+  bool ejected(EndpointIndex endpoint) const { return seats_[endpoint].ejection.ejected(); }
+  // What the last check said; empty = it passed, or there was none.
+  const std::string& check_words(EndpointIndex index) const { return seats_[index].check_words; }
   std::uint32_t waiting() const { return starved_; }
   std::size_t queue_length() const { return queue_.size(); }
-  std::uint32_t idle_target(EndpointIndex endpoint) const;
+  std::uint32_t idle_target(EndpointIndex endpoint, TimePoint now) const;
+  TimePoint oldest_idle() const;  // when it became idle; max = there is none
+  std::uint32_t total() const { return total_; }
   const std::array<std::uint64_t, closed_count>& closed() const { return closed_; }
   std::uint64_t opened_count() const { return opened_; }
   // Aborts when an invariant is broken: for tests and the simulation.
@@ -147,57 +220,115 @@ class Ledger {
   using ConnectionList = boost::intrusive::list<Connection>;
   using Queue = boost::intrusive::list<Waiter>;
 
-  struct Seat {  // one endpoint
+  struct Seat {
+    Seat(const config::Upstream& upstream, std::size_t worker_count, TimePoint now);
+
+    EndpointPointer endpoint;
+    bool present = false;
     EndpointCounts counts;
-    bool healthy = true;
-    std::uint32_t tier = 0;
-    std::uint32_t weight = 1;
     std::uint32_t warming = 0;         // openings without a waiter
     std::uint32_t ageing = 0;          // idle connections whose replacement is on the way
-    std::uint32_t failures = 0;        // in a row: to open, or to live once opened
-    TimePoint warm_after;              // after failures, not before this
     std::vector<ConnectionList> idle;  // by worker; the newest at the back
+
+    bool healthy = true;
+    std::optional<Health> health;
+    std::string check_words;
+    // Has come or recovered, and is warmed before it takes its full share; till then at most.
+    bool catching_up = false;
+    TimePoint catching_up_until;
+    TimePoint ramp_began;  // of slow_start; min = its weight is full
+    bool troubled = false;
+
+    Demand demand;
+    Backoff backoff;
+    TokenBucket tokens;
+    Ejection ejection;
   };
   class Candidates;
 
   static std::uint32_t load(const Seat& seat);
+  std::uint32_t total_load() const { return total_ - idle_total_ - warming_total_; }
+  void add_warming(Seat& seat, WorkerIndex worker);
+  void remove_warming(Seat& seat, WorkerIndex worker);
   // To be called wherever load() falls.
   void eased(EndpointIndex endpoint) { balancer_->eased(endpoint, load(seats_[endpoint])); }
-  void orphan(Waiter& waiter);
-  bool may_open(const Seat& seat) const;
-  std::optional<std::uint32_t> tier_for(const Waiter& waiter) const;
-  std::optional<EndpointIndex> pick(const Waiter& waiter);
+  double chance();
+
+  // Sessions.
+  std::optional<EndpointIndex> pick(std::span<const EndpointIndex> tried, std::uint64_t key,
+                                    TimePoint now);
   bool serve(std::shared_ptr<Waiter> waiter, TimePoint now, Actions& actions);
   void serve_queue(TimePoint now, Actions& actions);
-  Connection* take_idle(EndpointIndex endpoint, WorkerIndex preferred);
-  void remove_idle(Connection& connection);
   void enqueue(const std::shared_ptr<Waiter>& waiter, bool first);
   void dequeue(Waiter& waiter);
+  void orphan(Waiter& waiter);
   void fail(std::shared_ptr<Waiter> waiter, Failure failure, Actions& actions);
   void fail_hopeless(Actions& actions);
   void fail_impatient(Actions& actions);
   void start(EndpointIndex endpoint, WorkerIndex worker, std::shared_ptr<Waiter> waiter,
              TimePoint now, Actions& actions);
-  Waiter* recipient(WorkerIndex worker);
+  Waiter* recipient(WorkerIndex worker, EndpointIndex endpoint);
+  void exchange_openings(const Opening& opening);
   Placed place(Connection& connection, TimePoint now, Actions& actions);
+  Placed keep_idle(Connection& connection, TimePoint now, Actions& actions);
   void count_closed(Closed why) { ++closed_[static_cast<std::size_t>(why)]; }
-  void pause_warming(Seat& seat, TimePoint now);
-  static bool has_proved(const Connection& connection, TimePoint now);
+
+  // Idle connections.
+  Connection* take_idle(EndpointIndex endpoint, WorkerIndex preferred);
+  void remove_idle(Connection& connection);
+  void close_idle(Connection& connection, Closed why, Actions& actions);
+  void close_all_idle(Seat& seat, Closed why, Actions& actions);
+  Connection* oldest(Seat& seat, bool ageing_only);
+  TimePoint lifetime_of(const Connection& connection) const;
+  TimePoint age_limit_of(const Connection& connection) const;
+  Closed age_reason(const Connection& connection, TimePoint now) const;
+  void warm_all(TimePoint now, Actions& actions);
   void warm_endpoint(EndpointIndex endpoint, TimePoint now, Actions& actions);
   WorkerIndex poorest_worker(const Seat& seat) const;
+  bool warms() const;
 
-  config::Pool pool_;
-  std::uint32_t attempts_;
+  // Endpoints.
+  bool may_open(const Seat& seat, TimePoint now) const;
+  bool takes_sessions(const Seat& seat) const;
+  // Would another endpoint of its tier be better?
+  bool passed_over(const Seat& seat, TimePoint now) const;
+  std::optional<std::uint32_t> tier_for(std::span<const EndpointIndex> tried) const;
+  void failed(EndpointIndex endpoint, bool of_session, TimePoint now, Actions& actions);
+  void eject(EndpointIndex endpoint, TimePoint now, Actions& actions);
+  void note_trouble(Seat& seat);
+  void begin_catching_up(EndpointIndex endpoint, TimePoint now, Actions& actions);
+  void ramp(EndpointIndex endpoint, TimePoint now, Actions& actions);
+  double share(const Seat& seat, TimePoint now) const;
+  std::string why_nobody() const;
+  void watch_endpoints(TimePoint now, Actions& actions);
+  void weigh_tiers(TimePoint now);
+  void set_healthy(EndpointIndex endpoint, bool healthy, TimePoint now, Actions& actions);
+  void leave(EndpointIndex endpoint, TimePoint now, Actions& actions);
+  void come(EndpointIndex endpoint, EndpointPointer pointer, TimePoint now, Actions& actions);
+  void wake_at(TimePoint at, Actions& actions);
+  void wake_for_waiters(TimePoint now, Actions& actions);
+
+  const config::Upstream config_;
+  const config::Pool& pool_;  // its
   std::vector<Seat> seats_;
+  std::vector<EndpointIndex> present_;  // ascending
+  std::vector<double> tier_weights_;    // by tier: what its endpoints that take sessions weigh
   std::unique_ptr<Balancer> balancer_;
   Queue queue_;
-  std::uint32_t starved_ = 0;  // waiters in the queue with no opening of their own
-  std::uint32_t total_ = 0;    // opening + idle + leased at all endpoints
+  std::uint32_t starved_ = 0;   // waiters in the queue with no opening of their own
+  std::uint32_t total_ = 0;     // opening + idle + leased at all endpoints
+  std::uint32_t idle_total_ = 0;
+  std::uint32_t warming_total_ = 0;
+  std::uint32_t troubled_ = 0;  // seats for which passed_over() may be true
   std::uint64_t opened_ = 0;
   std::array<std::uint64_t, closed_count> closed_{};
   std::vector<std::uint32_t> warming_on_;  // by worker
+  Pressure pressure_ = Pressure::none;
   bool shutting_down_ = false;
-  std::minstd_rand random_{1};
+  bool expecting_ = false;  // endpoints that DNS has not found yet
+  std::string why_not_found_;
+  TimePoint wake_at_ = TimePoint::max();
+  std::minstd_rand random_;
 };
 
 }  // namespace weir::pool

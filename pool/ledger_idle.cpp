@@ -1,7 +1,9 @@
 // The idle half of the ledger: what is kept ready, how it ages, and where a connection goes that
-// nobody has.
+// nobody waits for.
 
 #include <algorithm>
+#include <cmath>
+#include <utility>
 
 #include "pool/ledger.hpp"
 
@@ -13,58 +15,117 @@ using namespace std::chrono_literals;
 // A replacement has this long to arrive before the connection it replaces closes anyway.
 constexpr config::Duration replacement_time = 2s;
 
-// How long warming pauses after failures in a row: 100 ms doubled each time, up to 15 s, and a
-// random share of that, so that many proxies do not come back in one wave.
-constexpr Nanoseconds first_pause = 100ms;
-constexpr Nanoseconds longest_pause = 15s;
-
 // An endpoint that closes what it has just accepted is not a healthy one: a warmed connection
 // proves itself by being lent, or by living this long.
 constexpr config::Duration proving_time = 1s;
 
-}  // namespace
-
-std::optional<config::Duration> Ledger::expire(Connection& connection, Expiry expiry, TimePoint now,
-                                               Actions& actions) {
-  if (!connection.is_linked()) return std::nullopt;
-  Seat& seat = seats_[connection.endpoint];
-  const bool needed = seat.counts.idle <= pool_.min_idle && seat.healthy && !shutting_down_;
-  if (expiry == Expiry::idle_timeout && needed) return pool_.idle_timeout;
-  if (expiry == Expiry::fresh_age && needed && !connection.ageing && may_open(seat)) {
-    connection.ageing = true;
-    ++seat.ageing;
-    warm_endpoint(connection.endpoint, now, actions);
-    return replacement_time;
-  }
-  const Closed why = expiry == Expiry::idle_timeout ? Closed::idle_timeout : Closed::fresh_age;
-  idle_lost(connection, why, now, actions);
-  actions.emplace_back(Close{&connection, why});
-  return std::nullopt;
+// A time that starts at `since`; each connection draws up to `spread` less, so that what was
+// opened together does not end together. 0 = never.
+TimePoint jittered(TimePoint since, config::Duration time, double spread, float jitter) {
+  if (time == 0s) return TimePoint::max();
+  const double factor = 1.0 - spread * static_cast<double>(jitter);
+  return since + std::chrono::duration_cast<Nanoseconds>(time * factor);
 }
 
-void Ledger::warm(TimePoint now, Actions& actions) {
+}  // namespace
+
+bool Ledger::warms() const {
+  return pool_.min_idle > 0 && pool_.mode != config::PoolMode::off;
+}
+
+std::uint32_t Ledger::idle_target(EndpointIndex endpoint, TimePoint now) const {
+  const Seat& seat = seats_[endpoint];
+  if (!warms() || !takes_sessions(seat) || shutting_down_ || pressure_ != Pressure::none) return 0;
+  const double expected = std::ceil(seat.demand.value(now) * pool_.anticipate);
+  // Compared as numbers: what does not fit is more than max_idle.
+  if (expected >= pool_.max_idle) return std::max(pool_.max_idle, pool_.min_idle);
+  return std::max(pool_.min_idle, static_cast<std::uint32_t>(expected));
+}
+
+TimePoint Ledger::lifetime_of(const Connection& connection) const {
+  return jittered(connection.opened_at, pool_.max_lifetime, 0.1, connection.jitter);
+}
+
+// The age at which an idle connection is replaced: a fresh one before its server's login timeout.
+TimePoint Ledger::age_limit_of(const Connection& connection) const {
+  const TimePoint lifetime = lifetime_of(connection);
+  if (connection.uses > 0) return lifetime;
+  return std::min(lifetime,
+                  jittered(connection.opened_at, pool_.fresh_max_age, 0.2, connection.jitter));
+}
+
+Closed Ledger::age_reason(const Connection& connection, TimePoint now) const {
+  return now >= lifetime_of(connection) ? Closed::lifetime : Closed::fresh_age;
+}
+
+void Ledger::expire(Connection& connection, TimePoint now, Actions& actions) {
+  if (!connection.is_linked()) return;
+  const EndpointIndex endpoint = connection.endpoint;
+  Seat& seat = seats_[endpoint];
+  const bool needed = seat.counts.idle <= idle_target(endpoint, now);
+  const TimePoint age_limit = age_limit_of(connection);
+  if (connection.ageing || now >= age_limit) {
+    // Once: whose replacement has not come by then goes without one.
+    if (needed && !connection.ageing && may_open(seat, now)) {
+      connection.ageing = true;
+      ++seat.ageing;
+      connection.due = now + replacement_time;
+      warm_endpoint(endpoint, now, actions);
+      return;
+    }
+    close_idle(connection, age_reason(connection, now), actions);
+  } else if (needed) {
+    connection.due = std::min(age_limit, now + std::max<Nanoseconds>(pool_.idle_timeout, 1s));
+    return;
+  } else {
+    close_idle(connection, Closed::idle_timeout, actions);
+  }
   serve_queue(now, actions);
-  if (pool_.min_idle == 0) return;
-  for (EndpointIndex i = 0; i < seats_.size(); ++i) warm_endpoint(i, now, actions);
+  warm_endpoint(endpoint, now, actions);
+}
+
+void Ledger::tick(TimePoint now, Actions& actions) {
+  wake_at_ = TimePoint::max();
+  watch_endpoints(now, actions);
+  serve_queue(now, actions);
+  warm_all(now, actions);
 }
 
 void Ledger::shut_down(Actions& actions) {
   shutting_down_ = true;
-  for (Seat& seat : seats_) {
-    for (ConnectionList& list : seat.idle) {
-      while (!list.empty()) {
-        Connection& connection = list.front();
-        remove_idle(connection);
-        --total_;
-        count_closed(Closed::shutdown);
-        actions.emplace_back(Close{&connection, Closed::shutdown});
-      }
-    }
-  }
+  for (Seat& seat : seats_) close_all_idle(seat, Closed::shutdown, actions);
 }
 
-std::uint32_t Ledger::idle_target(EndpointIndex endpoint) const {
-  return seats_[endpoint].healthy && !shutting_down_ ? pool_.min_idle : 0;
+void Ledger::set_pressure(Pressure pressure, TimePoint now, Actions& actions) {
+  if (std::exchange(pressure_, pressure) == pressure) return;
+  warm_all(now, actions);
+}
+
+TimePoint Ledger::oldest_idle() const {
+  TimePoint oldest_since = TimePoint::max();
+  if (idle_total_ == 0) return oldest_since;
+  for (const Seat& seat : seats_) {
+    // What is returned or opened last stands last.
+    for (const ConnectionList& list : seat.idle) {
+      if (!list.empty()) oldest_since = std::min(oldest_since, list.front().idle_since);
+    }
+  }
+  return oldest_since;
+}
+
+std::size_t Ledger::shed(std::size_t count, Actions& actions) {
+  std::size_t closed = 0;
+  for (; closed < count && idle_total_ > 0; ++closed) {
+    Connection* first = nullptr;
+    for (Seat& seat : seats_) {
+      for (ConnectionList& list : seat.idle) {
+        if (list.empty()) continue;
+        if (first == nullptr || list.front().idle_since < first->idle_since) first = &list.front();
+      }
+    }
+    close_idle(*first, Closed::descriptors, actions);
+  }
+  return closed;
 }
 
 // The newest one of the preferred worker, or else of the worker that has most.
@@ -86,88 +147,117 @@ void Ledger::remove_idle(Connection& connection) {
   ConnectionList& list = seat.idle[connection.worker];
   list.erase(list.iterator_to(connection));
   --seat.counts.idle;
+  --idle_total_;
   if (connection.ageing) {
     connection.ageing = false;
     --seat.ageing;
   }
 }
 
-// A connection that is counted as leased and that nobody has.
-Ledger::Placed Ledger::place(Connection& connection, TimePoint now, Actions& actions) {
-  Seat& seat = seats_[connection.endpoint];
-  if (seat.healthy) {
-    if (Waiter* next = recipient(connection.worker)) {
-      const std::shared_ptr<Waiter> waiter = next->self;
-      dequeue(*waiter);
-      orphan(*waiter);
-      waiter->state = Waiter::State::granted;
-      serve_queue(now, actions);
-      return {Placed::Where::waiter, waiter};
-    }
+void Ledger::close_idle(Connection& connection, Closed why, Actions& actions) {
+  remove_idle(connection);
+  --total_;
+  count_closed(why);
+  actions.emplace_back(Close{&connection, why});
+}
+
+void Ledger::close_all_idle(Seat& seat, Closed why, Actions& actions) {
+  for (ConnectionList& list : seat.idle) {
+    while (!list.empty()) close_idle(list.front(), why, actions);
   }
+}
+
+bool Ledger::idle_lost(Connection& connection, Closed why, TimePoint now, Actions& actions) {
+  if (!connection.is_linked()) return false;
+  const EndpointIndex endpoint = connection.endpoint;
+  remove_idle(connection);
+  --total_;
+  count_closed(why);
+  const bool by_peer = why == Closed::peer_closed || why == Closed::unexpected_bytes;
+  const bool proved = connection.uses > 0 || now - connection.opened_at >= proving_time;
+  if (by_peer && !proved) failed(endpoint, false, now, actions);
+  serve_queue(now, actions);
+  warm_endpoint(endpoint, now, actions);
+  return true;
+}
+
+// What place() has no waiter for: it becomes idle, or is closed by whoever holds it.
+Ledger::Placed Ledger::keep_idle(Connection& connection, TimePoint now, Actions& actions) {
+  const EndpointIndex endpoint = connection.endpoint;
+  Seat& seat = seats_[endpoint];
   --seat.counts.leased;
-  eased(connection.endpoint);
-  const bool keep = pool_.mode == config::PoolMode::fresh && seat.healthy && !shutting_down_ &&
-                    pool_.max_idle > 0;
-  if (!keep) {
+  eased(endpoint);
+  const bool good = seat.present && seat.healthy && !shutting_down_;
+  if (!good || pool_.mode == config::PoolMode::off || pool_.max_idle == 0) {
     --total_;
-    count_closed(shutting_down_ ? Closed::shutdown
-                 : seat.healthy ? Closed::surplus
-                                : Closed::unhealthy);
-    if (!seat.healthy) fail_hopeless(actions);
+    count_closed(shutting_down_  ? Closed::shutdown
+                 : !seat.present ? Closed::removed
+                 : !seat.healthy ? Closed::unhealthy
+                                 : Closed::surplus);
+    if (!good) fail_hopeless(actions);
     serve_queue(now, actions);
     return {Placed::Where::nobody, nullptr};
   }
   connection.idle_since = now;
+  connection.due = std::min(age_limit_of(connection),
+                            jittered(now, pool_.idle_timeout, 0.1, connection.jitter));
   ++seat.counts.idle;
+  ++idle_total_;
   seat.idle[connection.worker].push_back(connection);
+  if (seat.catching_up && seat.counts.idle >= pool_.min_idle) {
+    seat.catching_up = false;
+    note_trouble(seat);
+  }
   // The oldest one goes: a surplus, or the one whose replacement this is.
   const bool replaces = seat.ageing > 0;
   if (replaces || seat.counts.idle > pool_.max_idle) {
-    Connection* oldest = nullptr;
-    for (ConnectionList& list : seat.idle) {
-      for (Connection& idle : list) {
-        if (replaces && !idle.ageing) continue;
-        if (oldest == nullptr || idle.opened_at < oldest->opened_at) oldest = &idle;
-      }
-    }
-    const Closed why = replaces ? Closed::fresh_age : Closed::surplus;
-    remove_idle(*oldest);
-    --total_;
-    count_closed(why);
-    actions.emplace_back(Close{oldest, why});
+    Connection& gone = *oldest(seat, replaces);
+    close_idle(gone, replaces ? age_reason(gone, now) : Closed::surplus, actions);
     serve_queue(now, actions);
   }
   return {Placed::Where::idle, nullptr};
 }
 
-bool Ledger::has_proved(const Connection& connection, TimePoint now) {
-  return now - connection.opened_at >= proving_time;
+Connection* Ledger::oldest(Seat& seat, bool ageing_only) {
+  Connection* found = nullptr;
+  for (ConnectionList& list : seat.idle) {
+    for (Connection& idle : list) {
+      if (ageing_only && !idle.ageing) continue;
+      if (found == nullptr || idle.opened_at < found->opened_at) found = &idle;
+    }
+  }
+  return found;
 }
 
-void Ledger::pause_warming(Seat& seat, TimePoint now) {
-  // Failures of one moment are one step of the pause.
-  if (now < seat.warm_after) return;
-  const Nanoseconds most =
-      std::min<Nanoseconds>(first_pause * (1LL << std::min(seat.failures, 8U)), longest_pause);
-  ++seat.failures;
-  const auto range = static_cast<double>((random_.max)() - (random_.min)());
-  const double share = static_cast<double>(random_() - (random_.min)()) / range;
-  seat.warm_after = now + std::chrono::duration_cast<Nanoseconds>(most * (0.5 + share / 2));
+void Ledger::warm_all(TimePoint now, Actions& actions) {
+  if (!warms()) return;
+  for (const EndpointIndex index : present_) warm_endpoint(index, now, actions);
 }
 
 void Ledger::warm_endpoint(EndpointIndex endpoint, TimePoint now, Actions& actions) {
+  if (!warms() || starved_ > 0) return;
   Seat& seat = seats_[endpoint];
-  if (pool_.min_idle == 0 || pool_.mode == config::PoolMode::off || shutting_down_) return;
-  if (!seat.healthy || now < seat.warm_after || starved_ > 0) return;
-  for (const ConnectionList& list : seat.idle) {
-    if (!list.empty() && has_proved(list.front(), now)) seat.failures = 0;
+  if (!takes_sessions(seat)) return;
+  const std::uint32_t wanted = idle_target(endpoint, now);
+  if (seat.counts.idle + seat.warming >= wanted + (wanted > 0 ? seat.ageing : 0)) return;
+  if (seat.backoff.waits(now)) return wake_at(seat.backoff.until(), actions);
+  if (seat.backoff.steps() > 0) {
+    // After a failure one connection is tried, and lives for a while, before all are opened.
+    TimePoint proof = TimePoint::max();
+    for (const ConnectionList& list : seat.idle) {
+      if (!list.empty()) proof = std::min(proof, list.front().opened_at + proving_time);
+    }
+    if (proof > now && (proof != TimePoint::max() || seat.warming > 0)) {
+      if (proof != TimePoint::max()) wake_at(proof, actions);
+      return;
+    }
+    if (proof <= now) seat.backoff.prove();
   }
-  while (seat.counts.idle + seat.warming < pool_.min_idle + seat.ageing && may_open(seat)) {
+  while (seat.counts.idle + seat.warming < wanted + seat.ageing && may_open(seat, now)) {
     start(endpoint, poorest_worker(seat), nullptr, now, actions);
-    // After a failure one connection is tried before all are.
-    if (seat.failures > 0) return;
+    if (seat.backoff.steps() > 0) return;
   }
+  if (!seat.tokens.has_one(now)) wake_at(seat.tokens.next(now), actions);
 }
 
 WorkerIndex Ledger::poorest_worker(const Seat& seat) const {

@@ -3,13 +3,16 @@
 // is held for the arithmetic of one decision, never for I/O; what a decision asks of workers goes
 // to them through Workers. Thread-safe.
 
+#include <atomic>
 #include <mutex>
+#include <random>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "config/config.hpp"
 #include "pool/ledger.hpp"
+#include "pool/roster.hpp"
 
 namespace weir::pool {
 
@@ -28,11 +31,19 @@ class Workers {
 class Upstream {
  public:
   Upstream(const config::Upstream& config, std::size_t index, std::size_t worker_count,
-           Workers& workers)
-      : config_(config), index_(index), workers_(workers), ledger_(config, worker_count) {}
+           Workers& workers, TimePoint now)
+      : config_(config),
+        index_(index),
+        capacity_(Roster::capacity(config)),
+        workers_(workers),
+        ledger_(config, capacity_, worker_count, now),
+        endpoint_count_(ledger_.endpoint_count()) {}
 
   const config::Upstream& config() const { return config_; }
   std::size_t index() const { return index_; }
+  // Every EndpointIndex is below this.
+  std::size_t capacity() const { return capacity_; }
+  std::size_t endpoint_count() const { return endpoint_count_.load(std::memory_order_relaxed); }
 
   // Runs `decide(ledger, actions)` under the lock, then hands the actions out.
   template <class Decide>
@@ -61,6 +72,31 @@ class Upstream {
     return look(std::as_const(ledger_));
   }
 
+  // Those are the endpoints from now on. By one thread at a time. What takes long (a table of
+  // `balance: hash`) is made outside the lock. `seated` is told, before sessions can get one, which
+  // endpoint each seat holds now: null where nobody sits.
+  template <class Seated>
+  void set_endpoints(const std::vector<EndpointPointer>& wanted, TimePoint now, Seated&& seated) {
+    std::vector<EndpointPointer> seats =
+        look([&](const Ledger& ledger) { return ledger.assign(wanted); });
+    std::vector<Balancer::Member> members;
+    std::size_t count = 0;
+    for (const EndpointPointer& each : seats) {
+      if (each == nullptr) {
+        members.push_back({.name = {}, .weight = 0, .tier = 0});
+      } else {
+        members.push_back({each->name, each->weight, each->tier});
+        ++count;
+      }
+    }
+    auto balancer = Balancer::make(config_.balance, members, std::random_device{}());
+    seated(seats);
+    endpoint_count_ = count;
+    decide([&](Ledger& ledger, Actions& actions) {
+      ledger.set_endpoints(std::move(seats), std::move(balancer), now, actions);
+    });
+  }
+
  private:
   void hand_out(Actions& actions) {
     for (Action& action : actions) workers_.perform(*this, std::move(action));
@@ -68,9 +104,11 @@ class Upstream {
 
   const config::Upstream& config_;
   std::size_t index_;
+  std::size_t capacity_;
   Workers& workers_;
   mutable std::mutex mutex_;
   Ledger ledger_;
+  std::atomic<std::size_t> endpoint_count_;
 };
 
 }  // namespace weir::pool

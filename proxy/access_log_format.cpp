@@ -76,7 +76,7 @@ void append_json(std::string& to, const ConnectionFacts& facts) {
   line.text("server_name", facts.server_name);
   line.text("alpn", facts.alpn);
   line.text("upstream", facts.upstream);
-  line.text("endpoint", facts.endpoint);
+  line.text("endpoint", facts.endpoint_name());
   line.text("source", word(facts.source));
   line.text("side", word(facts.outcome.side));
   line.text("reason", word(facts.outcome.reason));
@@ -114,7 +114,7 @@ void append_text(std::string& to, const ConnectionFacts& facts) {
   fmt::format_to(
       std::back_inserter(to), "{} {} {} -> {}/{} {} {:.3f}s in={} out={} id={} sni={} tls={}{}{}\n",
       timestamp(facts.accepted_at), facts.listener, facts.client.text(), plain(facts.upstream),
-      plain(facts.endpoint), word(facts.outcome.reason),
+      plain(facts.endpoint_name()), word(facts.outcome.reason),
       std::chrono::duration<double>(facts.age).count(), facts.client_received, facts.client_sent,
       facts.id, plain(facts.server_name), plain(facts.tls_version),
       facts.detail.empty() ? "" : " detail=", facts.detail.empty() ? "" : plain(facts.detail));

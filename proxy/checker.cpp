@@ -6,11 +6,14 @@
 #include <cstring>
 
 #include "proxy/connections.hpp"
+#include "proxy/proxy_protocol.hpp"
 #include "proxy/sockets.hpp"
 #include "proxy/worker.hpp"
 
 namespace weir::proxy {
 namespace {
+
+constexpr std::size_t most_answer = 16 * 1024;
 
 // A shortage of this machine, which says nothing about the endpoint. (EAGAIN: a unix socket's
 // backlog is full, so somebody listens.)
@@ -20,12 +23,13 @@ bool is_ours(int error) {
 
 }  // namespace
 
-Checker::Checker(Worker& worker, Connections& connections, pool::EndpointIndex endpoint)
+Checker::Checker(Worker& worker, Connections& connections, pool::EndpointIndex index,
+                 pool::EndpointPointer endpoint)
     : worker_(worker),
       connections_(connections),
-      endpoint_(endpoint),
-      config_(*connections.upstream().config().health_check),
-      health_(config_) {}
+      index_(index),
+      endpoint_(std::move(endpoint)),
+      config_(*connections.upstream().config().health_check) {}
 
 // The first checks of many endpoints are spread over one fast interval.
 void Checker::start() {
@@ -34,85 +38,175 @@ void Checker::start() {
   set(worker_.loop().deadlines(), worker_.loop().now() + spread);
 }
 
+// More than a connection: it has to answer.
+bool Checker::talks() const {
+  return config_.type != config::CheckType::tcp;
+}
+
+bool Checker::uses_tls() const {
+  return talks() && connections_.tls() != nullptr;
+}
+
 void Checker::check() {
   EventLoop& loop = worker_.loop();
   began_ = loop.now();
-  checking_ = true;
-  config::Address target = connections_.upstream().config().endpoints[endpoint_].address;
+  answer_.clear();
+  config::Address target = endpoint_->address;
   if (config_.port != 0) target.port = config_.port;
   const KernelAddress address(target);
   const int descriptor = open_socket(address.family());
-  if (descriptor < 0) {
-    // Our own shortage says nothing about the endpoint.
-    checking_ = false;
-    plan(config_.interval);
-    return;
-  }
+  // Our own shortage says nothing about the endpoint.
+  if (descriptor < 0) return plan(config_.interval);
   const int result = ::connect(descriptor, address.data(), address.size());
   const int error = errno;
   if (result != 0 && error != EINPROGRESS) {
     close_descriptor(descriptor);
-    if (is_ours(error)) {
-      checking_ = false;
-      plan(config_.interval);
-    } else {
-      finish(false, std::strerror(error));
-    }
-    return;
+    if (is_ours(error)) return plan(config_.interval);
+    return finish(false, std::strerror(error));
   }
   if (!stream_.open(loop, descriptor, address.transport(), *this, result != 0)) {
-    checking_ = false;
-    plan(config_.interval);
-    return;
+    return plan(config_.interval);
   }
-  if (result == 0) {
-    finish(true, {});
-  } else {
-    set(loop.deadlines(), loop.now() + config_.timeout);
+  stage_ = Stage::connecting;
+  set(loop.deadlines(), loop.now() + config_.timeout);
+  if (result == 0) connected();
+}
+
+void Checker::stream_ready(Stream&) {
+  switch (stage_) {
+    case Stage::waiting:
+      return;
+    case Stage::connecting: {
+      if (!stream_.writable()) return;
+      const int error = stream_.broken() ? pending_error(stream_.descriptor()) : 0;
+      if (error != 0) return finish(false, std::strerror(error));
+      return connected();
+    }
+    case Stage::handshake:
+      return shake_hands();
+    case Stage::talking:
+      return listen();
   }
 }
 
-void Checker::stream_ready(Stream& stream) {
-  if (!checking_ || !stream.writable()) return;
-  const int error = stream.broken() ? pending_error(stream.descriptor()) : 0;
-  finish(error == 0, error == 0 ? "" : std::strerror(error));
+void Checker::connected() {
+  if (!talks()) return finish(true, {});
+  if (const config::SendProxy version = connections_.upstream().config().proxy_protocol;
+      version != config::SendProxy::off) {
+    const std::string header = local_proxy_header(version);
+    if (!stream_.write(std::as_bytes(std::span(header)))) {
+      return finish(false, std::strerror(stream_.last_error()));
+    }
+  }
+  if (!uses_tls()) return talk();
+  ssl_st* ssl = connections_.tls()->connect(endpoint_->host, index_);
+  if (ssl == nullptr) {
+    stream_.abort();
+    return plan(config_.interval);
+  }
+  stream_.start_tls(ssl);
+  stage_ = Stage::handshake;
+  shake_hands();
+}
+
+void Checker::shake_hands() {
+  if (stream_.has_unsent() && !stream_.flush()) {
+    return finish(false, std::strerror(stream_.last_error()));
+  }
+  switch (stream_.handshake()) {
+    case Stream::Handshake::wait:
+      return;
+    case Stream::Handshake::failed: {
+      TlsFailure failure = tls_failure(stream_);
+      connections_.tls()->forget_sessions(index_);
+      return finish(false, std::move(failure.words));
+    }
+    case Stream::Handshake::done:
+      return talk();
+  }
+}
+
+void Checker::talk() {
+  stage_ = Stage::talking;
+  const std::string sent = question(config_, endpoint_->name);
+  if (!sent.empty() && !stream_.write(std::as_bytes(std::span(sent)))) {
+    return finish(false, std::strerror(stream_.last_error()));
+  }
+  listen();
+}
+
+void Checker::listen() {
+  if (stream_.has_unsent() && !stream_.flush()) {
+    return finish(false, std::strerror(stream_.last_error()));
+  }
+  for (;;) {
+    Judgement judgement = judge(config_, answer_);
+    if (judgement.verdict != Verdict::incomplete) {
+      return finish(judgement.verdict == Verdict::good, std::move(judgement.why));
+    }
+    if (answer_.size() >= most_answer) return finish(false, "the answer is too long");
+    if (!stream_.may_read()) return;
+    std::size_t size = 0;
+    const std::span<std::byte> room = worker_.loop().plain_scratch();
+    switch (stream_.read(room, size)) {
+      case Read::again:
+        if (!stream_.may_read()) return;
+        continue;
+      case Read::data:
+        answer_.append(reinterpret_cast<const char*>(room.data()), size);
+        continue;
+      case Read::end:
+        return finish(false, "closed before it had answered");
+      case Read::reset:
+      case Read::failed:
+        return finish(false, std::strerror(stream_.last_error()));
+    }
+  }
 }
 
 void Checker::expired(TimePoint) {
-  if (checking_) {
-    finish(false, "no connection within health_check.timeout");
-  } else {
-    check();
+  switch (stage_) {
+    case Stage::waiting:
+      return check();
+    case Stage::connecting:
+      return finish(false, "no connection within health_check.timeout");
+    case Stage::handshake:
+      return finish(false, "no TLS handshake within health_check.timeout");
+    case Stage::talking:
+      return finish(false, "no answer within health_check.timeout");
   }
 }
 
-void Checker::finish(bool success, const std::string& why) {
-  checking_ = false;
+void Checker::finish(bool passed, std::string why) {
+  stage_ = Stage::waiting;
   clear();
-  // A reset instead of a goodbye: the server has nothing to clean up, we keep no TIME_WAIT.
-  stream_.abort();
+  // A reset instead of a goodbye: a server that only saw a connection has nothing to clean up, and
+  // we keep no TIME_WAIT.
+  if (talks()) {
+    stream_.hang_up();
+  } else {
+    stream_.abort();
+  }
   const TimePoint now = worker_.loop().now();
   UpstreamCounters& counters = connections_.counters();
-  EndpointCounters& endpoint = counters.endpoints[endpoint_];
-  (success ? endpoint.checks_passed : endpoint.checks_failed).add();
+  EndpointCounters& endpoint = counters.endpoints[index_];
+  (passed ? endpoint.checks_passed : endpoint.checks_failed).add();
   counters.check.observe(now - began_);
-  const pool::Health::Change change = health_.record(success);
-  if (change != pool::Health::Change::none) {
-    const config::Upstream& upstream = connections_.upstream().config();
-    const std::string name = upstream.endpoints[endpoint_].address.text();
-    if (success) {
-      spdlog::info("upstream {}: endpoint {} is healthy", upstream.name, name);
-    } else {
-      spdlog::warn("upstream {}: endpoint {} is unhealthy: {}", upstream.name, name, why);
-    }
-    connections_.upstream().decide([&](pool::Ledger& ledger, pool::Actions& actions) {
-      ledger.set_healthy(endpoint_, success, now, actions);
-    });
+  pool::Upstream& upstream = connections_.upstream();
+  const auto checked = upstream.decide([&](pool::Ledger& ledger, pool::Actions& actions) {
+    return ledger.checked(endpoint_, index_, passed, why, now, actions);
+  });
+  if (checked && checked->change == pool::Health::Change::became_healthy) {
+    spdlog::info("upstream {}: endpoint {} is healthy", upstream.config().name, endpoint_->name);
+  } else if (checked && checked->change == pool::Health::Change::became_unhealthy) {
+    spdlog::warn("upstream {}: endpoint {} is unhealthy: {}", upstream.config().name,
+                 endpoint_->name, why);
   }
-  plan(health_.next_interval());
+  plan(checked ? checked->next : config_.interval);
 }
 
 void Checker::plan(config::Duration interval) {
+  stage_ = Stage::waiting;
   const auto jittered = interval * (0.9 + 0.2 * worker_.random());
   set(worker_.loop().deadlines(),
       worker_.loop().now() + std::chrono::duration_cast<Nanoseconds>(jittered));

@@ -1,12 +1,12 @@
 #pragma once
-// Checks the health of one endpoint: a TCP connection, now and then. Verdicts go to the upstream's
-// ledger. Each endpoint is checked by one worker, to which this is confined.
+// Checks the health of one endpoint now and then: a TCP connection, and where the configuration
+// says so a TLS handshake, an HTTP request, an exchange of bytes or a PING over it. What a result
+// means is the ledger's to decide. Each endpoint is checked by one worker, to which this is
+// confined; destroying it ends it at any time.
 
-#include <random>
 #include <string>
 
-#include "pool/health.hpp"
-#include "pool/upstream.hpp"
+#include "pool/ledger.hpp"
 #include "proxy/deadlines.hpp"
 #include "proxy/stream.hpp"
 
@@ -17,25 +17,45 @@ class Worker;
 
 class Checker final : private StreamOwner, private Deadline {
  public:
-  Checker(Worker& worker, Connections& connections, pool::EndpointIndex endpoint);
+  Checker(Worker& worker, Connections& connections, pool::EndpointIndex index,
+          pool::EndpointPointer endpoint);
   void start();
-  void stop() { clear(); }
+  const pool::EndpointPointer& endpoint() const { return endpoint_; }
 
  private:
+  enum class Stage : std::uint8_t { waiting, connecting, handshake, talking };
+
   void check();
-  void finish(bool success, const std::string& why);
+  void connected();
+  void shake_hands();
+  void talk();
+  void listen();
+  void finish(bool passed, std::string why);
+  void plan(config::Duration interval);
   void stream_ready(Stream& stream) override;
   void expired(TimePoint now) override;
-  void plan(config::Duration interval);
+  bool talks() const;
+  bool uses_tls() const;
 
   Worker& worker_;
   Connections& connections_;
-  pool::EndpointIndex endpoint_;
+  pool::EndpointIndex index_;
+  pool::EndpointPointer endpoint_;
   const config::HealthCheck& config_;
-  pool::Health health_;
   Stream stream_;
+  Stage stage_ = Stage::waiting;
   TimePoint began_;
-  bool checking_ = false;
+  std::string answer_;
 };
+
+// What a server's answer so far means to a check. Pure; exposed for tests.
+enum class Verdict : std::uint8_t { good, bad, incomplete };
+struct Judgement {
+  Verdict verdict = Verdict::incomplete;
+  std::string why;  // bad: in words
+};
+Judgement judge(const config::HealthCheck& check, std::string_view answer);
+// What a check sends; empty = nothing. `host` is the endpoint's address, for HTTP.
+std::string question(const config::HealthCheck& check, std::string_view host);
 
 }  // namespace weir::proxy

@@ -6,8 +6,8 @@
 namespace weir::proxy {
 
 std::string_view word(Stage stage) {
-  static constexpr std::array<std::string_view, 6> words{"accepted", "handshake",   "acquiring",
-                                                         "open",     "client_done", "server_done"};
+  static constexpr std::array<std::string_view, 7> words{
+      "accepted", "header", "handshake", "acquiring", "open", "client_done", "server_done"};
   return words[static_cast<std::size_t>(stage)];
 }
 

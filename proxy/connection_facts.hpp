@@ -7,13 +7,22 @@
 #include <string>
 #include <string_view>
 
+#include "pool/connection.hpp"
 #include "proxy/outcome.hpp"
 #include "proxy/socket_address.hpp"
 
 namespace weir::proxy {
 
 // What a session is doing, for the live view.
-enum class Stage : std::uint8_t { accepted, handshake, acquiring, open, client_done, server_done };
+enum class Stage : std::uint8_t {
+  accepted,
+  header,
+  handshake,
+  acquiring,
+  open,
+  client_done,
+  server_done
+};
 std::string_view word(Stage stage);
 
 // Where the connection to the server came from.
@@ -33,7 +42,7 @@ struct ConnectionFacts {
   std::string_view listener;
   std::string_view route;
   std::string_view upstream;
-  std::string_view endpoint;
+  pool::EndpointPointer endpoint;  // null = none yet
 
   std::string server_name;       // SNI, as the client sent it (untrusted bytes)
   std::string alpn;              // negotiated
@@ -56,6 +65,10 @@ struct ConnectionFacts {
   std::uint32_t attempts = 0;  // endpoints tried
 
   Outcome outcome;  // access log only
+
+  std::string_view endpoint_name() const {
+    return endpoint ? std::string_view(endpoint->name) : std::string_view();
+  }
 };
 
 }  // namespace weir::proxy

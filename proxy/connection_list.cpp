@@ -110,7 +110,7 @@ json::object connection_json(const ConnectionFacts& facts) {
           {"client", facts.client.text()},
           {"server_name", untrusted(facts.server_name)},
           {"upstream", facts.upstream},
-          {"endpoint", facts.endpoint},
+          {"endpoint", facts.endpoint_name()},
           {"state", word(facts.stage)},
           {"source", word(facts.source)},
           {"accepted_at", timestamp(facts.accepted_at)},

@@ -32,109 +32,73 @@ pool::Failure failure_of(int error) {
   }
 }
 
+// A half-finished command may swallow one reset, but not two, each sent after the answer to the one
+// before.
+constexpr std::uint8_t resets = 2;
+
 }  // namespace
 
-void ServerConnection::stream_ready(Stream&) {
-  switch (stage_) {
-    case Stage::connecting:
-      if (stream_.writable()) home_->connected(*this);
-      return;
-    case Stage::handshake:
-      home_->handshake(*this);
-      return;
-    case Stage::idle:
-      home_->idle_stirred(*this);
-      return;
-    case Stage::leased:
-      return;  // the session takes the stream over before it returns to the loop
+// Calls the ledger when it has asked to be: on the first worker, for the whole process.
+class Connections::Alarm final : public Deadline {
+ public:
+  explicit Alarm(Connections& home) : home_(home) {}
+
+  void ring_at(TimePoint at) {
+    if (!is_set() || at < due()) set(home_.worker_.loop().deadlines(), at);
   }
-}
-
-void ServerConnection::expired(TimePoint now) {
-  home_->deadline_reached(*this, now);
-}
-
-Lease::Lease(Connections& home, std::unique_ptr<ServerConnection> connection)
-    : home_(&home), connection_(std::move(connection)) {}
-
-Lease& Lease::operator=(Lease&& other) noexcept {
-  if (this == &other) return *this;
-  drop();
-  home_ = other.home_;
-  connection_ = std::move(other.connection_);
-  return *this;
-}
-
-Lease::~Lease() {
-  drop();
-}
-
-void Lease::drop() {
-  if (connection_) home_->lease_dropped(std::move(connection_));
-}
-
-void LeaseRequest::ask(Connections& connections, std::vector<pool::EndpointIndex> passed_over) {
-  connections_ = &connections;
-  tried = passed_over;
-  pool::Upstream& upstream = connections.upstream();
-  const TimePoint now = connections.worker().loop().now();
-  for (;;) {
-    auto asked = upstream.decide([&](pool::Ledger& ledger, pool::Actions& actions) {
-      return ledger.acquire(connections.worker().index(), passed_over, now, actions);
-    });
-    if (asked.waiter) {
-      waiter_ = std::move(asked.waiter);
-      waiter_->session = this;
-      if (asked.failed) settle();
-      return;
-    }
-    auto connection = connections.take(static_cast<ServerConnection&>(*asked.connection));
-    const bool alive = connection->stream_.is_quiet();
-    if (alive) connection->stage_ = ServerConnection::Stage::leased;
-    Lease taken(connections, std::move(connection));
-    if (alive) {
-      lease = std::move(taken);
-      source = pool::Source::idle;
-      settled_ = true;
-      return;
-    }
-    // Dead since the last turn: dropping it tells the books, and the next one is asked for.
+  void ring(TimePoint now) {
+    home_.upstream_.decide(
+        [&](pool::Ledger& ledger, pool::Actions& actions) { ledger.tick(now, actions); });
   }
-}
 
-void LeaseRequest::settle() {
-  settled_ = true;
-  if (waiter_) {
-    failure = waiter_->failure;
-    detail = waiter_->detail;
-    tried = waiter_->tried;
-    if (lease) failure = pool::Failure::none;
-    waiter_->session = nullptr;
-    waiter_.reset();
-  }
-  wakeup_.wake();
-}
+ private:
+  void expired(TimePoint now) override { ring(now); }
 
-void LeaseRequest::cancel() {
-  if (!waiter_) return;
-  const TimePoint now = connections_->worker().loop().now();
-  waiter_->session = nullptr;
-  connections_->upstream().decide([&](pool::Ledger& ledger, pool::Actions& actions) {
-    failure = waiter_->failure;
-    detail = waiter_->detail;
-    ledger.give_up(*waiter_, now, actions);
-  });
-  waiter_.reset();
-}
+  Connections& home_;
+};
 
 Connections::Connections(Worker& worker, pool::Upstream& upstream, const TlsClient* tls)
     : worker_(worker),
       upstream_(upstream),
       tls_(tls),
-      counters_(upstream.config().endpoints.size()) {}
+      counters_(upstream.capacity()),
+      alarm_(std::make_unique<Alarm>(*this)),
+      checkers_(upstream.capacity()) {}
 
 Connections::~Connections() {
   while (!held_.empty()) take(held_.front());
+}
+
+void Connections::start() {
+  const auto seats = upstream_.look([&](const pool::Ledger& ledger) {
+    std::vector<pool::EndpointPointer> all;
+    for (pool::EndpointIndex i = 0; i < ledger.seat_count(); ++i) {
+      all.push_back(ledger.is_present(i) ? ledger.endpoint(i) : nullptr);
+    }
+    return all;
+  });
+  seat_endpoints(seats);
+  if (worker_.index() == 0) alarm_->ring(worker_.loop().now());
+}
+
+void Connections::stop() {
+  alarm_->clear();
+  for (auto& checker : checkers_) checker.reset();
+}
+
+void Connections::seat_endpoints(const std::vector<pool::EndpointPointer>& seats) {
+  for (pool::EndpointIndex i = 0; i < seats.size(); ++i) {
+    if (i % worker_.shared().worker_count != worker_.index()) continue;
+    std::unique_ptr<Checker>& checker = checkers_[i];
+    const bool stays = checker && seats[i] && checker->endpoint()->name == seats[i]->name;
+    if (stays) continue;
+    // What is resumed must be the session of the server that is dialled.
+    if (tls_ != nullptr) tls_->forget_sessions(i);
+    checker.reset();
+    if (seats[i] == nullptr || !upstream_.config().health_check) continue;
+    checker = std::make_unique<Checker>(worker_, *this, i, seats[i]);
+    checker->start();
+  }
 }
 
 void Connections::perform(pool::Action action) {
@@ -148,18 +112,24 @@ void Connections::perform(pool::Action action) {
     }
   } else if (auto* close = std::get_if<pool::Close>(&action)) {
     take(static_cast<ServerConnection&>(*close->connection));
+  } else if (const auto* wake = std::get_if<pool::Wake>(&action)) {
+    alarm_->ring_at(wake->at);
+  } else if (const auto* end = std::get_if<pool::EndSessions>(&action)) {
+    worker_.end_sessions_of(
+        upstream_, end->endpoint,
+        end->removed ? "the endpoint was removed" : "the endpoint is unhealthy");
   }
 }
 
 void Connections::open(std::unique_ptr<pool::Opening> opening) {
   const config::Upstream& config = upstream_.config();
-  auto owned = std::make_unique<ServerConnection>(*this);
+  auto owned = std::make_unique<ServerConnection>(*this, opening->target);
   ServerConnection& connection = *owned.release();
   held_.push_back(connection);
   EventLoop& loop = worker_.loop();
   connection.phase_began_ = loop.now();
   connection.opening_ = std::move(opening);
-  const KernelAddress address(config.endpoints[connection.opening_->endpoint].address);
+  const KernelAddress address(connection.target_->address);
   const int descriptor = open_socket(address.family());
   if (descriptor < 0) {
     failed(connection, failure_of(errno), std::strerror(errno));
@@ -196,12 +166,13 @@ void Connections::connected(ServerConnection& connection) {
   }
   EventLoop& loop = worker_.loop();
   counters_.open_tcp.observe(loop.now() - connection.phase_began_);
-  if (tls_ == nullptr) {
-    ready(connection);
+  // A PROXY header names the client and comes before everything else: so at the lease.
+  const bool waits_for_client = upstream_.config().proxy_protocol != config::SendProxy::off;
+  if (tls_ == nullptr || waits_for_client) {
+    await_greeting(connection);
     return;
   }
-  const pool::EndpointIndex endpoint = connection.opening_->endpoint;
-  ssl_st* ssl = tls_->connect(upstream_.config().endpoints[endpoint].address, endpoint);
+  ssl_st* ssl = tls_->connect(connection.target_->host, connection.opening_->endpoint);
   if (ssl == nullptr) {
     failed(connection, pool::Failure::tls_failed, "out of memory");
     return;
@@ -230,7 +201,28 @@ void Connections::handshake(ServerConnection& connection) {
     }
     case Stream::Handshake::done:
       counters_.open_tls.observe(worker_.loop().now() - connection.phase_began_);
-      ready(connection);
+      await_greeting(connection);
+  }
+}
+
+// A server that speaks first is ready once it has.
+void Connections::await_greeting(ServerConnection& connection) {
+  const config::Pool& pool = upstream_.config().pool;
+  if (!pool.server_speaks_first || pool.mode == config::PoolMode::off) return ready(connection);
+  connection.stage_ = ServerConnection::Stage::greeting;
+  EventLoop& loop = worker_.loop();
+  connection.clear();
+  connection.set(loop.deadlines(), loop.now() + upstream_.config().connect_timeout);
+  greet(connection);
+}
+
+void Connections::greet(ServerConnection& connection) {
+  if (!connection.is_good()) {
+    const bool left = connection.stream_.hung_up();
+    failed(connection, pool::Failure::refused,
+           left ? "closed before it said anything" : "said too much before it was asked");
+  } else if (connection.heard_) {
+    ready(connection);
   }
 }
 
@@ -242,7 +234,7 @@ void Connections::ready(ServerConnection& connection) {
   auto placed = upstream_.decide([&](pool::Ledger& ledger, pool::Actions& actions) {
     return ledger.opened(*opening, connection, now, actions);
   });
-  place(std::move(owned), std::move(placed));
+  place(std::move(owned), std::move(placed), pool::Source::opened);
 }
 
 void Connections::failed(ServerConnection& connection, pool::Failure failure, std::string detail) {
@@ -257,7 +249,8 @@ void Connections::failed(ServerConnection& connection, pool::Failure failure, st
   });
 }
 
-void Connections::place(std::unique_ptr<ServerConnection> connection, pool::Ledger::Placed placed) {
+void Connections::place(std::unique_ptr<ServerConnection> connection, pool::Ledger::Placed placed,
+                        pool::Source source) {
   switch (placed.where) {
     case pool::Ledger::Placed::Where::nobody:
       return;
@@ -268,13 +261,14 @@ void Connections::place(std::unique_ptr<ServerConnection> connection, pool::Ledg
       break;
   }
   if (placed.waiter->worker == worker_.index()) {
-    deliver(std::move(connection), placed.waiter, pool::Source::opened);
+    deliver(std::move(connection), placed.waiter, source);
     return;
   }
   connection->stream_.detach();
   const pool::WorkerIndex target = placed.waiter->worker;
-  worker_.send_connection(target, upstream_, std::move(connection), std::move(placed.waiter),
-                          pool::Source::opened);
+  worker_.send_connection(
+      target, upstream_, std::move(connection), std::move(placed.waiter),
+      source == pool::Source::idle ? pool::Source::other_worker : pool::Source::opened);
 }
 
 void Connections::arrive(std::unique_ptr<ServerConnection> connection,
@@ -300,7 +294,7 @@ void Connections::deliver(std::unique_ptr<ServerConnection> connection,
     auto placed = upstream_.decide([&](pool::Ledger& ledger, pool::Actions& actions) {
       return ledger.unwanted(*connection, now, actions);
     });
-    place(std::move(connection), std::move(placed));
+    place(std::move(connection), std::move(placed), source);
     return;
   }
   connection->stage_ = ServerConnection::Stage::leased;
@@ -312,32 +306,20 @@ void Connections::deliver(std::unique_ptr<ServerConnection> connection,
 void Connections::keep_idle(std::unique_ptr<ServerConnection> owned) {
   ServerConnection& connection = *owned.release();
   connection.stage_ = ServerConnection::Stage::idle;
+  connection.watch_peer();
   held_.push_back(connection);
-  set_expiry(connection);
+  if (connection.pool::Connection::due != TimePoint::max()) {
+    connection.set(worker_.loop().deadlines(), connection.pool::Connection::due);
+  }
   // What happened since the last event would never show: the edge has passed.
   if (connection.stream_.may_read() || connection.stream_.hung_up()) idle_stirred(connection);
 }
 
-// A fresh connection leaves the pool for one of two ages, whichever comes first.
-void Connections::set_expiry(ServerConnection& connection) {
-  const config::Pool& pool = upstream_.config().pool;
-  const auto idle_time = pool.idle_timeout * (1.0 - 0.1 * worker_.random());
-  const auto fresh_time = pool.fresh_max_age * (1.0 - 0.2 * worker_.random());
-  const bool idles = pool.idle_timeout.count() > 0;
-  const bool ages = pool.fresh_max_age.count() > 0;
-  if (!idles && !ages) return;
-  const bool idle_first = idles && (!ages || idle_time < fresh_time);
-  connection.expiry_ =
-      idle_first ? pool::Ledger::Expiry::idle_timeout : pool::Ledger::Expiry::fresh_age;
-  const auto time = std::chrono::duration_cast<Nanoseconds>(idle_first ? idle_time : fresh_time);
-  connection.set(worker_.loop().deadlines(),
-                 (idle_first ? connection.idle_since : connection.opened_at) + time);
-}
-
-// An idle connection has something to say: tickets and key updates are fine, all else ends it.
+// An idle connection has something to say: tickets and key updates are fine, and more of a greeting
+// is; all else ends it.
 void Connections::idle_stirred(ServerConnection& connection) {
   const bool hung_up = connection.stream_.hung_up();
-  if (!hung_up && connection.stream_.is_quiet()) return;
+  if (!hung_up && connection.is_good()) return;
   const pool::Closed why = hung_up ? pool::Closed::peer_closed : pool::Closed::unexpected_bytes;
   const TimePoint now = worker_.loop().now();
   const bool ours = upstream_.decide([&](pool::Ledger& ledger, pool::Actions& actions) {
@@ -355,7 +337,7 @@ void Connections::idle_stirred(ServerConnection& connection) {
 void Connections::hand_over(ServerConnection& connection,
                             const std::shared_ptr<pool::Waiter>& waiter) {
   std::unique_ptr<ServerConnection> owned = take(connection);
-  if (!owned->stream_.is_quiet()) {
+  if (!owned->is_good()) {
     owned->stream_.close();
     const TimePoint now = worker_.loop().now();
     upstream_.decide([&](pool::Ledger& ledger, pool::Actions& actions) {
@@ -380,27 +362,24 @@ void Connections::deadline_reached(ServerConnection& connection, TimePoint now) 
     case ServerConnection::Stage::handshake:
       failed(connection, pool::Failure::tls_failed, "tls_timeout");
       return;
+    case ServerConnection::Stage::greeting:
+      failed(connection, pool::Failure::timeout, "the server has not spoken");
+      return;
+    case ServerConnection::Stage::resetting:
+      reset_failed(connection);
+      return;
     case ServerConnection::Stage::leased:
       return;
     case ServerConnection::Stage::idle:
       break;
   }
-  const auto again = upstream_.decide([&](pool::Ledger& ledger, pool::Actions& actions) {
-    return ledger.expire(connection, connection.expiry_, now, actions);
+  upstream_.decide([&](pool::Ledger& ledger, pool::Actions& actions) {
+    ledger.expire(connection, now, actions);
   });
-  if (!again) return;
-  if (connection.expiry_ == pool::Ledger::Expiry::idle_timeout) {
-    // Needed for min_idle: from now on only its age counts.
-    const config::Pool& pool = upstream_.config().pool;
-    if (pool.fresh_max_age.count() > 0) {
-      connection.expiry_ = pool::Ledger::Expiry::fresh_age;
-      const auto age = pool.fresh_max_age * (1.0 - 0.2 * worker_.random());
-      connection.set(worker_.loop().deadlines(),
-                     connection.opened_at + std::chrono::duration_cast<Nanoseconds>(age));
-      return;
-    }
+  // Closed, or on its way to a session: an action about it is on its way here.
+  if (connection.pool::Connection::due > now && connection.pool::Connection::due != TimePoint::max()) {
+    connection.set(worker_.loop().deadlines(), connection.pool::Connection::due);
   }
-  connection.set(worker_.loop().deadlines(), now + *again);
 }
 
 // Out of what this worker holds; the caller drops it or passes it on.
@@ -410,15 +389,60 @@ std::unique_ptr<ServerConnection> Connections::take(ServerConnection& connection
   return std::unique_ptr<ServerConnection>(&connection);
 }
 
-void Connections::lease_dropped(std::unique_ptr<ServerConnection> connection) {
+void Connections::lease_dropped(std::unique_ptr<ServerConnection> connection, pool::Closed why) {
   const pool::EndpointIndex endpoint = connection->endpoint;
-  const bool was_lent = connection->stage_ == ServerConnection::Stage::leased;
   connection.reset();
   const TimePoint now = worker_.loop().now();
-  const pool::Closed why = was_lent ? pool::Closed::consumed : pool::Closed::peer_closed;
   upstream_.decide([&](pool::Ledger& ledger, pool::Actions& actions) {
     ledger.released(endpoint, why, now, actions);
   });
+}
+
+void Connections::lease_kept(std::unique_ptr<ServerConnection> owned) {
+  const TimePoint now = worker_.loop().now();
+  const auto worn_out = upstream_.look(
+      [&](const pool::Ledger& ledger) { return ledger.worn_out(*owned, now); });
+  if (worn_out) {
+    lease_dropped(std::move(owned), *worn_out);
+    return;
+  }
+  ServerConnection& connection = *owned.release();
+  held_.push_back(connection);
+  connection.stream_.change_owner(connection);
+  connection.stage_ = ServerConnection::Stage::resetting;
+  connection.resets_left_ = resets;
+  send_reset(connection);
+}
+
+void Connections::send_reset(ServerConnection& connection) {
+  const config::Reset& reset = *upstream_.config().pool.reset;
+  connection.heard_ = nullptr;
+  EventLoop& loop = worker_.loop();
+  connection.clear();
+  connection.set(loop.deadlines(), loop.now() + reset.timeout);
+  if (!connection.stream_.write(std::as_bytes(std::span(reset.send)))) reset_failed(connection);
+}
+
+void Connections::reset_answered(ServerConnection& connection) {
+  const std::string& expected = upstream_.config().pool.reset->expect;
+  Stream& stream = connection.stream_;
+  if (stream.has_unsent() && !stream.flush()) return reset_failed(connection);
+  if (stream.hung_up() || !connection.hear(expected.size())) return reset_failed(connection);
+  if (!connection.heard_) return;
+  if (!expected.starts_with(*connection.heard_)) return reset_failed(connection);
+  if (connection.heard_->size() < expected.size()) return;
+  if (--connection.resets_left_ > 0) return send_reset(connection);
+  connection.heard_ = nullptr;
+  std::unique_ptr<ServerConnection> owned = take(connection);
+  const TimePoint now = worker_.loop().now();
+  auto placed = upstream_.decide([&](pool::Ledger& ledger, pool::Actions& actions) {
+    return ledger.returned(connection, now, actions);
+  });
+  place(std::move(owned), std::move(placed), pool::Source::idle);
+}
+
+void Connections::reset_failed(ServerConnection& connection) {
+  lease_dropped(take(connection), pool::Closed::reset_failed);
 }
 
 }  // namespace weir::proxy

@@ -149,40 +149,31 @@ void add_listener(const FigureSources& sources, std::size_t index, Scrape& scrap
 void add_endpoint(const FigureSources& sources, const pool::Upstream& upstream,
                   const pool::Ledger& ledger, pool::EndpointIndex index, Scrape& scrape) {
   const std::string& name = upstream.config().name;
-  const std::string endpoint = upstream.config().endpoints[index].address.text();
-  const auto counter = [&](metrics::Counter EndpointCounters::* member) {
-    return sum(sources, [&](const Worker& worker) -> const metrics::Counter& {
-      return worker.connections(upstream.index()).counters().endpoints[index].*member;
-    });
-  };
-  scrape.counter(Family::endpoint_received_bytes_total, {name, endpoint},
-                 counter(&EndpointCounters::received));
-  scrape.counter(Family::endpoint_sent_bytes_total, {name, endpoint},
-                 counter(&EndpointCounters::sent));
+  const std::string& endpoint = ledger.endpoint(index)->name;
+  const EndpointTotals totals = sources.endpoints.totals(upstream, index);
+  scrape.counter(Family::endpoint_received_bytes_total, {name, endpoint}, totals.received);
+  scrape.counter(Family::endpoint_sent_bytes_total, {name, endpoint}, totals.sent);
   scrape.gauge(Family::endpoint_sessions, {name, endpoint},
-               static_cast<double>(counter(&EndpointCounters::sessions)));
+               static_cast<double>(sum(sources, [&](const Worker& worker) -> const auto& {
+                 return worker.connections(upstream.index()).counters().endpoints[index].sessions;
+               })));
   scrape.gauge(Family::endpoint_healthy, {name, endpoint}, ledger.healthy(index) ? 1 : 0);
+  scrape.gauge(Family::endpoint_ejected, {name, endpoint}, ledger.ejected(index) ? 1 : 0);
   const pool::EndpointCounts& counts = ledger.counts(index);
   scrape.gauge(Family::pool_connections, {name, endpoint, "opening"}, counts.opening);
   scrape.gauge(Family::pool_connections, {name, endpoint, "idle"}, counts.idle);
   scrape.gauge(Family::pool_connections, {name, endpoint, "leased"}, counts.leased);
-  scrape.gauge(Family::pool_idle_target, {name, endpoint}, ledger.idle_target(index));
+  scrape.gauge(Family::pool_idle_target, {name, endpoint},
+               ledger.idle_target(index, std::chrono::steady_clock::now()));
   for (const pool::Failure failure :
        {pool::Failure::refused, pool::Failure::unreachable, pool::Failure::timeout,
         pool::Failure::tls_failed, pool::Failure::descriptors}) {
     scrape.counter(Family::pool_open_failures_total, {name, endpoint, pool::word(failure)},
-                   sum(sources, [&](const Worker& worker) -> const metrics::Counter& {
-                     return worker.connections(upstream.index())
-                         .counters()
-                         .endpoints[index]
-                         .open_failures[static_cast<std::size_t>(failure)];
-                   }));
+                   totals.open_failures[static_cast<std::size_t>(failure)]);
   }
   if (!upstream.config().health_check) return;
-  scrape.counter(Family::health_checks_total, {name, endpoint, "ok"},
-                 counter(&EndpointCounters::checks_passed));
-  scrape.counter(Family::health_checks_total, {name, endpoint, "failed"},
-                 counter(&EndpointCounters::checks_failed));
+  scrape.counter(Family::health_checks_total, {name, endpoint, "ok"}, totals.checks_passed);
+  scrape.counter(Family::health_checks_total, {name, endpoint, "failed"}, totals.checks_failed);
 }
 
 void add_acquires(const FigureSources& sources, const pool::Upstream& upstream, Scrape& scrape) {
@@ -219,8 +210,8 @@ void add_upstream(const FigureSources& sources, const pool::Upstream& upstream, 
                          });
   };
   upstream.look([&](const pool::Ledger& ledger) {
-    for (pool::EndpointIndex i = 0; i < config.endpoints.size(); ++i) {
-      add_endpoint(sources, upstream, ledger, i, scrape);
+    for (pool::EndpointIndex i = 0; i < ledger.seat_count(); ++i) {
+      if (ledger.is_present(i)) add_endpoint(sources, upstream, ledger, i, scrape);
     }
     scrape.gauge(Family::pool_waiting, {name}, ledger.waiting());
     for (std::size_t i = 0; i < pool::closed_count; ++i) {
@@ -244,6 +235,12 @@ void add_upstream(const FigureSources& sources, const pool::Upstream& upstream, 
   }
   if (config.health_check) {
     scrape.histogram(Family::health_check_seconds, {name}, histogram(&UpstreamCounters::check));
+  }
+  const Discoverer::Figures dns = sources.discoverer.figures(upstream.index());
+  if (dns.has_names) {
+    scrape.counter(Family::dns_refreshes_total, {name, "ok"}, dns.good);
+    scrape.counter(Family::dns_refreshes_total, {name, "failed"}, dns.failed);
+    scrape.gauge(Family::dns_age_seconds, {name}, dns.age_seconds);
   }
   add_acquires(sources, upstream, scrape);
 }

@@ -13,6 +13,8 @@
 #include "config/config.hpp"
 #include "pool/upstream.hpp"
 #include "proxy/access_log.hpp"
+#include "proxy/discoverer.hpp"
+#include "proxy/endpoint_totals.hpp"
 #include "proxy/tls.hpp"
 #include "proxy/worker.hpp"
 
@@ -24,6 +26,8 @@ struct FigureSources {
   const std::vector<std::unique_ptr<pool::Upstream>>& upstreams;
   const std::map<std::string, std::unique_ptr<TlsServer>>& tls;
   const AccessLog& access_log;
+  const EndpointBooks& endpoints;
+  const Discoverer& discoverer;
   std::chrono::steady_clock::time_point started;
   std::chrono::system_clock::time_point started_wall;
 };

@@ -167,6 +167,14 @@ bool Listener::handshakes_full() const {
   return tls_ != nullptr && shared.handshakes.count() >= shared.handshake_limit;
 }
 
+bool Listener::trusts(const SocketAddress& address) const {
+  // Who comes by a unix socket was let in by its file's permissions.
+  return address.family == SocketAddress::Family::unix_socket ||
+         std::ranges::any_of(config_.trusted, [&](const config::Network& network) {
+           return contains(network, address);
+         });
+}
+
 void Listener::handshake_began() {
   worker_.shared().handshakes.add();
 }

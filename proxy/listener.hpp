@@ -56,6 +56,8 @@ class Listener final : private Deadline {
   // Takes everybody who is in the kernel's queue, then closes the sockets.
   void stop();
 
+  // May whoever connects from this address say who its client is?
+  bool trusts(const SocketAddress& address) const;
   const config::Listener& config() const { return config_; }
   std::size_t index() const { return index_; }
   const TlsServer* tls() const { return tls_; }

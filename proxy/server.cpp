@@ -59,6 +59,7 @@ Server::Server(const config::Config& config, TlsStore tls)
   shared_.handshake_limit = config.limits.handshakes;
   access_log_ = std::make_unique<AccessLog>(config.access_log, shared_.worker_count);
   build_workers();
+  follow_endpoints(descriptors);
   open_listeners();
   if (config.admin.bind)
     admin_ = std::make_unique<Admin>(*config.admin.bind, static_cast<AdminSource&>(*this));
@@ -76,7 +77,8 @@ config::Address Server::admin_address() const {
 void Server::build_workers() {
   for (std::size_t i = 0; i < config_.upstreams.size(); ++i) {
     upstreams_.push_back(std::make_unique<pool::Upstream>(
-        config_.upstreams[i], i, shared_.worker_count, static_cast<pool::Workers&>(*this)));
+        config_.upstreams[i], i, shared_.worker_count, static_cast<pool::Workers&>(*this),
+        started_));
   }
   for (const config::Listener& listener : config_.listeners) {
     routes_.push_back(std::make_unique<RouteTable>(listener, config_.upstreams));
@@ -98,6 +100,25 @@ void Server::build_workers() {
     }
     workers_.push_back(std::move(worker));
   }
+}
+
+// What changes the endpoints and the pools from outside the workers.
+void Server::follow_endpoints(std::uint64_t descriptors) {
+  endpoint_books_ = std::make_unique<EndpointBooks>(workers_, upstreams_);
+  using Endpoints = std::vector<pool::EndpointPointer>;
+  Discoverer::Host host;
+  host.before = [this](pool::Upstream& upstream, const Endpoints& seats) {
+    endpoint_books_->seat(upstream, seats);
+  };
+  host.after = [this](pool::Upstream& upstream, const Endpoints& seats) {
+    for (const auto& worker : workers_) {
+      worker->loop().post([&connections = worker->connections(upstream.index()), seats] {
+        connections.seat_endpoints(seats);
+      });
+    }
+  };
+  discoverer_ = std::make_unique<Discoverer>(io_, upstreams_, std::move(host));
+  descriptor_watch_ = std::make_unique<DescriptorWatch>(io_, descriptors, upstreams_);
 }
 
 void Server::open_listeners() {
@@ -137,6 +158,8 @@ int Server::run() {
   wait_for_signals();
   if (admin_) admin_->start();
   for (const auto& worker : workers_) worker->start();
+  discoverer_->start();
+  descriptor_watch_->start();
   workers_accepting_ = shared_.worker_count;
   phase_ = Phase::serving;
   for (std::size_t i = 0; i < config_.listeners.size(); ++i) {
@@ -205,6 +228,8 @@ void Server::drain() {
 void Server::stop_accepting() {
   if (!accepting_) return;
   accepting_ = false;
+  discoverer_->stop();
+  descriptor_watch_->stop();
   for (const auto& upstream : upstreams_) {
     upstream->decide(
         [](pool::Ledger& ledger, pool::Actions& actions) { ledger.shut_down(actions); });
@@ -266,7 +291,17 @@ void Server::perform(pool::Upstream& upstream, pool::Action action) {
     pool::WorkerIndex operator()(const pool::Close& close) const {
       return close.connection->worker;
     }
+    pool::WorkerIndex operator()(const pool::EndSessions&) const { return 0; }
+    pool::WorkerIndex operator()(const pool::Wake&) const { return 0; }
   };
+  if (const auto* end = std::get_if<pool::EndSessions>(&action)) {
+    for (const auto& worker : workers_) {
+      worker->loop().post([&connections = worker->connections(upstream.index()), copy = *end] {
+        connections.perform(copy);
+      });
+    }
+    return;
+  }
   Worker& worker = *workers_[std::visit(Target{}, action)];
   worker.loop().post(
       [&connections = worker.connections(upstream.index()), moved = std::move(action)]() mutable {
@@ -286,7 +321,7 @@ void Server::send_connection(pool::WorkerIndex worker, pool::Upstream& upstream,
 
 std::string Server::metrics() {
   return render_figures(
-      {config_, workers_, upstreams_, tls_.servers, *access_log_, started_, started_wall_});
+      {config_, workers_, upstreams_, tls_.servers, *access_log_, *endpoint_books_, *discoverer_, started_, started_wall_});
 }
 
 std::vector<ConnectionFacts> Server::connections() {
@@ -317,7 +352,9 @@ boost::json::value Server::status() {
   static constexpr std::array<std::string_view, 4> phases{"starting", "serving", "draining",
                                                           "stopped"};
   return render_status(
-      {config_, workers_, upstreams_, tls_.servers, *access_log_, started_, started_wall_}, bound_,
+      {config_, workers_, upstreams_, tls_.servers, *access_log_, *endpoint_books_, *discoverer_,
+       started_, started_wall_},
+      bound_,
       phases[static_cast<std::size_t>(phase_.load())]);
 }
 

@@ -17,6 +17,9 @@
 #include "pool/upstream.hpp"
 #include "proxy/access_log.hpp"
 #include "proxy/admin.hpp"
+#include "proxy/descriptor_watch.hpp"
+#include "proxy/discoverer.hpp"
+#include "proxy/endpoint_totals.hpp"
 #include "proxy/route.hpp"
 #include "proxy/shared.hpp"
 #include "proxy/tls.hpp"
@@ -49,6 +52,7 @@ class Server final : private pool::Workers, private WorkerHost, private AdminSou
   enum class Phase : std::uint8_t { starting, serving, draining, stopped };
 
   void build_workers();
+  void follow_endpoints(std::uint64_t descriptors);
   void open_listeners();
   void open_listener(std::size_t index, const config::Address& address);
   void wait_for_signals();
@@ -90,6 +94,9 @@ class Server final : private pool::Workers, private WorkerHost, private AdminSou
   std::vector<std::string> socket_files_;            // to remove at the end
   std::vector<std::unique_ptr<pool::Upstream>> upstreams_;
   std::vector<std::unique_ptr<Worker>> workers_;
+  std::unique_ptr<EndpointBooks> endpoint_books_;
+  std::unique_ptr<Discoverer> discoverer_;
+  std::unique_ptr<DescriptorWatch> descriptor_watch_;
   std::unique_ptr<Admin> admin_;
 };
 

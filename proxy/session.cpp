@@ -1,8 +1,14 @@
 #include "proxy/session.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <array>
+#include <cstring>
+#include <span>
 
 #include "pool/assert.hpp"
+#include "proxy/sockets.hpp"
 #include "proxy/worker.hpp"
 
 namespace weir::proxy {
@@ -16,6 +22,7 @@ Session::Session(Worker& worker, Listener& listener, std::uint64_t id, SocketAdd
       accepted_at_(worker.loop().now()),
       last_byte_at_(accepted_at_),
       setup_due_(TimePoint::max()),
+      watch_due_(TimePoint::max()),
       address_(client),
       accepted_wall_(worker.wall_clock()) {}
 
@@ -36,8 +43,9 @@ void Session::start(int descriptor) {
   worker_.loop().tasks().spawn("session", set_up());
 }
 
-void Session::end_with(Reason reason) {
+void Session::end_with(Reason reason, std::string_view detail) {
   if (ended_) return;
+  if (!detail.empty()) detail_ = detail;
   if (setting_up_) {
     told_ = reason;
     wakeup_.wake();
@@ -49,11 +57,13 @@ void Session::end_with(Reason reason) {
 
 // The story of a connection. After it the tunnel drives itself.
 Task<> Session::set_up() {
+  bool good = true;
+  if (listener_.config().proxy_protocol != config::AcceptProxy::off) good = co_await read_header();
   if (listener_.tls() != nullptr) {
-    const bool good = co_await shake_hands();
+    if (good) good = co_await shake_hands();
     listener_.handshake_ended();
-    if (!good) co_return;
   }
+  if (!good) co_return;
   if (!choose_route()) {
     end(Reason::no_route, false);
     co_return;
@@ -65,9 +75,66 @@ Task<> Session::set_up() {
 // A server that went away before anything was said to it: another one, for the same client.
 Task<> Session::set_up_again() {
   tunnel_.reset();
-  lease_.drop();
+  lease_.drop(pool::Closed::peer_closed);
   const bool found = co_await find_server();
   if (found) open_tunnel();
+}
+
+Task<bool> Session::read_header() {
+  stage_ = Stage::header;
+  setup_due_ = accepted_at_ + listener_.config().timeouts.header;
+  set_deadline();
+  for (;;) {
+    const auto settled = judge_header();
+    if (settled) co_return *settled;
+    co_await wakeup_.wait();
+  }
+}
+
+// Nothing: more has to come. False: the session has ended.
+std::optional<bool> Session::judge_header() {
+  const config::Listener& listener = listener_.config();
+  const bool required = listener.proxy_protocol == config::AcceptProxy::require;
+  const auto deny = [this](std::string_view why) {
+    detail_ = why;
+    end(Reason::client_denied, true);
+    return false;
+  };
+  const bool trusted = listener_.trusts(address_);
+  if (required && !trusted) return deny("not trusted to send a PROXY header");
+  std::array<std::byte, ProxyHeader::most_size> seen;
+  std::size_t size = 0;
+  const Read result = client_.may_read() ? client_.peek(seen, size) : Read::again;
+  const ProxyReading reading = read_proxy_header(std::span(seen).first(size));
+  switch (reading.state) {
+    case ProxyReading::State::incomplete:
+      break;
+    case ProxyReading::State::absent:
+      if (required) return deny("no PROXY header");
+      return true;
+    case ProxyReading::State::malformed:
+      return deny(reading.why);
+    case ProxyReading::State::complete:
+      if (!trusted) return deny("not trusted to send a PROXY header");
+      client_.skip(reading.header.size);
+      header_ = std::make_unique<ProxyHeader>(reading.header);
+      if (!header_->local) address_ = header_->source;
+      return true;
+  }
+  const bool has_ended = result == Read::end || client_.hung_up();
+  if (size > 0 && has_ended) return deny("the PROXY header is cut off");
+  if (has_ended && !client_.broken()) {
+    end(Reason::client_closed, false);
+    return false;
+  }
+  // A server may have to speak first, and where no header is required nobody has to send one.
+  const bool silent = !required && size == 0;
+  if (silent && worker_.loop().now() >= setup_due_) return true;
+  if (const auto reason = verdict()) {
+    end(*reason, true);
+    return false;
+  }
+  return std::nullopt;
 }
 
 Task<bool> Session::shake_hands() {
@@ -121,6 +188,10 @@ bool Session::choose_route() {
   if (tls_) {
     server_name = tls_->server_name;
     alpn = tls_->alpn;
+  } else if (header_) {
+    // What whoever ended the TLS says of it.
+    server_name = header_->authority;
+    alpn = header_->alpn;
   }
   choice_ = listener_.routes().choose(server_name, alpn, address_);
   if (choice_.upstream == RouteChoice::no_upstream) return false;
@@ -129,6 +200,16 @@ bool Session::choose_route() {
 }
 
 Task<bool> Session::find_server() {
+  for (;;) {
+    const bool leased = co_await lease_connection();
+    if (!leased) co_return false;
+    if (connections_->upstream().config().proxy_protocol == config::SendProxy::off) co_return true;
+    const Introduced introduced = co_await introduce();
+    if (introduced != Introduced::elsewhere) co_return introduced == Introduced::yes;
+  }
+}
+
+Task<bool> Session::lease_connection() {
   stage_ = Stage::acquiring;
   setting_up_ = true;
   const TimePoint began = worker_.loop().now();
@@ -139,7 +220,7 @@ Task<bool> Session::find_server() {
   setup_due_ = patience == 0s ? TimePoint::max() : acquire_began_ + patience;
   set_deadline();
   LeaseRequest request(wakeup_);
-  request.ask(*connections_, tried_);
+  request.ask(*connections_, tried_, balance_key());
   while (!request.settled()) {
     const auto reason = verdict();
     if (!reason) {
@@ -149,6 +230,7 @@ Task<bool> Session::find_server() {
     request.cancel();
     if (request.failure != pool::Failure::none) {
       detail_ = std::string(pool::word(request.failure)) + ": " + request.detail;
+      endpoint_ = request.failed_at;
     }
     count_acquire(request, worker_.loop().now() - began);
     const bool waited_out = *reason == Reason::acquire_timeout;
@@ -161,6 +243,7 @@ Task<bool> Session::find_server() {
   tried_ = std::move(request.tried);
   if (!request.lease) {
     if (!request.detail.empty()) detail_ = std::move(request.detail);
+    if (request.failed_at) endpoint_ = request.failed_at;
     const Reason cause = reason_for(request.failure).value_or(Reason::internal);
     // Nobody else to ask: the way the first server left is what the client has met.
     const bool nobody = cause == Reason::no_healthy_endpoint || cause == Reason::acquire_timeout ||
@@ -174,8 +257,114 @@ Task<bool> Session::find_server() {
   }
   ++attempts_;
   lease_ = std::move(request.lease);
+  endpoint_ = lease_.target();
   source_ = static_cast<Source>(static_cast<int>(request.source) + 1);
   co_return true;
+}
+
+// Tells the server who its client is, and only then speaks TLS with it.
+Task<Session::Introduced> Session::introduce() {
+  Stream& server = lease_.stream();
+  server.change_owner(*this);
+  const std::string header = header_for_server();
+  std::optional<std::string> failure;
+  if (!server.write(std::as_bytes(std::span(header)))) {
+    failure = std::strerror(server.last_error());
+  } else if (connections_->tls() != nullptr) {
+    failure = co_await shake_hands_with_server();
+  }
+  if (ended_) co_return Introduced::ended;
+  if (!failure) co_return Introduced::yes;
+  detail_ = std::move(*failure);
+  const bool elsewhere = may_try_elsewhere();
+  tried_.push_back(lease_.endpoint());
+  lease_.drop(pool::Closed::peer_closed);
+  if (elsewhere) co_return Introduced::elsewhere;
+  end(connections_->tls() != nullptr ? Reason::upstream_tls_failed : Reason::server_reset, false);
+  co_return Introduced::ended;
+}
+
+// Nothing: it is done, or the session has ended meanwhile.
+Task<std::optional<std::string>> Session::shake_hands_with_server() {
+  Stream& server = lease_.stream();
+  UpstreamCounters& counters = connections_->counters();
+  const TimePoint began = worker_.loop().now();
+  ssl_st* ssl = connections_->tls()->connect(lease_.target()->host, lease_.endpoint());
+  if (ssl == nullptr) co_return "out of memory";
+  server.start_tls(ssl);
+  setup_due_ = began + connections_->upstream().config().tls_timeout;
+  set_deadline();
+  std::optional<std::string> failure;
+  while (!failure) {
+    if (server.has_unsent() && !server.flush()) {
+      failure = std::strerror(server.last_error());
+      break;
+    }
+    const Stream::Handshake state = server.handshake();
+    if (state == Stream::Handshake::done) {
+      counters.open_tls.observe(worker_.loop().now() - began);
+      co_return std::nullopt;
+    }
+    const auto reason = verdict();
+    if (state == Stream::Handshake::failed) {
+      failure = tls_failure(server).words;
+      connections_->tls()->forget_sessions(lease_.endpoint());
+    } else if (reason == Reason::acquire_timeout) {
+      failure = "tls_timeout";
+    } else if (reason) {
+      end(*reason, true);
+      co_return std::nullopt;
+    } else {
+      co_await wakeup_.wait();
+    }
+  }
+  const auto row = static_cast<std::size_t>(pool::Failure::tls_failed);
+  counters.endpoints[lease_.endpoint()].open_failures[row].add();
+  co_return failure;
+}
+
+std::string Session::header_for_server() const {
+  ProxyFacts facts;
+  facts.source = address_;
+  const bool passed_on = header_ && !header_->local;
+  facts.destination = passed_on ? header_->destination : local_address(client_.descriptor());
+  if (tls_) {
+    facts.tls = true;
+    facts.tls_version = tls_->version;
+    facts.tls_cipher = tls_->cipher;
+    facts.authority = tls_->server_name;
+    facts.alpn = tls_->alpn;
+  } else if (header_) {
+    facts.tls = header_->client_tls;
+    facts.tls_version = header_->tls_version;
+    facts.tls_cipher = header_->tls_cipher;
+    facts.common_name = header_->tls_common_name;
+    facts.verified = header_->client_verified;
+    facts.authority = header_->authority;
+    facts.alpn = header_->alpn;
+  }
+  if (header_ && !header_->unique_id.empty()) {
+    facts.unique_id = header_->unique_id;
+  } else {
+    // Ids are unique in a process, the time tells processes apart.
+    facts.unique_id = fmt::format("{:x}-{:x}", accepted_wall_.time_since_epoch().count(), id_);
+  }
+  return proxy_header(connections_->upstream().config().proxy_protocol, facts);
+}
+
+// What `balance: hash` keeps together: the same for every connection of a client, or for a name.
+std::uint64_t Session::balance_key() const {
+  const config::Upstream& upstream = connections_->upstream().config();
+  if (upstream.balance != config::Balance::hash) return 0;
+  if (upstream.hash_on == config::HashOn::server_name) {
+    return pool::stable_hash(tls_      ? std::string_view(tls_->server_name)
+                             : header_ ? std::string_view(header_->authority)
+                                       : std::string_view());
+  }
+  const std::size_t length = address_.family == SocketAddress::Family::ipv4   ? 4
+                             : address_.family == SocketAddress::Family::ipv6 ? 16
+                                                                              : 0;
+  return pool::stable_hash({reinterpret_cast<const char*>(address_.bytes.data()), length});
 }
 
 // What has happened to a session that is being set up, if anything has.
@@ -216,9 +405,17 @@ void Session::open_tunnel() {
   last_byte_at_ = worker_.loop().now();
   endpoint_counters_ = &connections_->counters().endpoints[lease_.endpoint()];
   endpoint_counters_->sessions.add();
-  tunnel_.emplace(client_, lease_.stream(), static_cast<TunnelOwner&>(*this));
+  const config::Pool& pool = connections_->upstream().config().pool;
+  watch_due_ = last_byte_at_ + std::min(pool.keepalive.idle, pool.user_timeout > 0s
+                                                                 ? pool.user_timeout
+                                                                 : pool.keepalive.idle) /
+                                   2;
+  // A connection that is lent again is not told of this client's end.
+  tunnel_.emplace(client_, lease_.stream(), static_cast<TunnelOwner&>(*this),
+                  pool.mode == config::PoolMode::reset ? Tunnel::ClientEnd::ends
+                                                       : Tunnel::ClientEnd::is_passed_on);
   set_deadline();
-  tunnel_->start();
+  tunnel_->start(lease_->take_greeting());
 }
 
 void Session::stream_ready(Stream&) {
@@ -254,6 +451,10 @@ void Session::half_closed(Flow flow) {
 void Session::tunnel_ended(TunnelEnd tunnel_end) {
   switch (tunnel_end) {
     case TunnelEnd::client_closed:
+      if (is_quiet()) {
+        tunnel_->give_server_back();
+        keeps_server_ = true;
+      }
       return end(Reason::client_closed, false);
     case TunnelEnd::server_closed:
       return end(Reason::server_closed, false);
@@ -269,10 +470,23 @@ void Session::tunnel_ended(TunnelEnd tunnel_end) {
   }
 }
 
+bool Session::may_try_elsewhere() const {
+  const pool::Upstream& upstream = connections_->upstream();
+  const auto most = std::min<std::size_t>(upstream.config().attempts, upstream.endpoint_count());
+  return !client_.hung_up() && tried_.size() + 1 < most;
+}
+
+// May the server's connection be asked to forget this client, for the next one? Nothing is on its
+// way, and the client does not wait for an answer.
+bool Session::is_quiet() {
+  if (connections_->upstream().config().pool.mode != config::PoolMode::reset) return false;
+  Stream& server = lease_.stream();
+  return tunnel_->server_spoke_last() && !tunnel_->ended(Flow::to_client) &&
+         server.is_acknowledged() && server.is_quiet();
+}
+
 bool Session::try_elsewhere(TunnelEnd tunnel_end) {
-  const config::Upstream& upstream = connections_->upstream().config();
-  const auto most = std::min<std::size_t>(upstream.attempts, upstream.endpoints.size());
-  if (client_.hung_up() || tried_.size() + 1 >= most) return false;
+  if (!may_try_elsewhere()) return false;
   tried_.push_back(lease_.endpoint());
   lost_server_ =
       tunnel_end == TunnelEnd::server_closed ? Reason::server_closed : Reason::server_reset;
@@ -302,6 +516,10 @@ void Session::expired(TimePoint now) {
     wakeup_.wake();
     if (!ended_ && setting_up_ && !is_set()) set_deadline();
     return;
+  }
+  if (now >= watch_due_) {
+    watch_due_ = TimePoint::max();
+    lease_->watch_peer();
   }
   if (const auto reason = overdue(now)) {
     tunnel_->stop();
@@ -339,6 +557,7 @@ TimePoint Session::next_due() const {
   const config::ListenerTimeouts& limits = listener_.config().timeouts;
   TimePoint due = std::min(setup_due_, after(accepted_at_, limits.session));
   if (setting_up_) return due;
+  due = std::min(due, watch_due_);
   const bool half = stage_ == Stage::client_done || stage_ == Stage::server_done;
   if (half) due = std::min(due, after(last_byte_at_, limits.half_close));
   due = std::min(due, after(last_byte_at_, limits.idle));
@@ -354,7 +573,7 @@ std::optional<Reason> Session::overdue(TimePoint now) const {
   if (now >= after(accepted_at_, limits.session)) return Reason::session_timeout;
   if (setting_up_) {
     if (now < setup_due_) return std::nullopt;
-    return stage_ == Stage::handshake ? Reason::client_timeout : Reason::acquire_timeout;
+    return stage_ == Stage::acquiring ? Reason::acquire_timeout : Reason::client_timeout;
   }
   if (now < next_due()) return std::nullopt;
   const bool half = stage_ == Stage::client_done || stage_ == Stage::server_done;
@@ -400,10 +619,7 @@ ConnectionFacts Session::facts() const {
   facts.listener = listener_.config().name;
   facts.route = choice_.route;
   if (connections_ != nullptr) facts.upstream = connections_->upstream().config().name;
-  if (lease_)
-    facts.endpoint = worker_.endpoint_name(choice_.upstream, lease_.endpoint());
-  else if (!tried_.empty())
-    facts.endpoint = worker_.endpoint_name(choice_.upstream, tried_.back());
+  facts.endpoint = endpoint_;
   if (tls_) {
     facts.tls = true;
     facts.tls_resumed = tls_->resumed;
@@ -443,7 +659,11 @@ void Session::end(Reason reason, bool abrupt) {
   }
   client_.say_goodbye();
   client_.close();
-  lease_.drop();
+  if (keeps_server_) {
+    lease_.keep();
+  } else {
+    lease_.drop();
+  }
   listener_.session_ended(facts, choice_.upstream);
   worker_.session_ended(*this, std::move(facts));
 }

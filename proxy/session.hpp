@@ -1,6 +1,6 @@
 #pragma once
 // One client connection from accept to close. Setting it up is one coroutine that reads top to
-// bottom (handshake, route, lease); then the coroutine ends and the session is a tunnel with
+// bottom (PROXY header, handshake, route, lease); then the coroutine ends and the session is a tunnel with
 // deadlines. It ends with exactly one outcome, which is counted and logged here and nowhere else.
 // Confined to its worker, which owns it.
 
@@ -15,6 +15,7 @@
 #include "proxy/deadlines.hpp"
 #include "proxy/listener.hpp"
 #include "proxy/outcome.hpp"
+#include "proxy/proxy_protocol.hpp"
 #include "proxy/route.hpp"
 #include "proxy/stream.hpp"
 #include "proxy/task.hpp"
@@ -38,17 +39,33 @@ class Session final : public boost::intrusive::list_base_hook<>,
   void start(int descriptor);
   // Ends it from outside (killed, drained), at once or, while it is being set up, as soon as its
   // coroutine looks.
-  void end_with(Reason reason);
+  void end_with(Reason reason, std::string_view detail = {});
 
   std::uint64_t id() const { return id_; }
+  // Leased, or the last one tried.
+  const pool::EndpointPointer& endpoint() const { return endpoint_; }
+  // To a server of that upstream.
+  bool is_connected_to(const pool::Upstream& upstream) const {
+    return lease_ && &connections_->upstream() == &upstream;
+  }
   ConnectionFacts facts() const;
 
  private:
   Task<> set_up();
   Task<> set_up_again();
+  Task<bool> read_header();
+  std::optional<bool> judge_header();
   Task<bool> shake_hands();
-  Task<bool> find_server();
   bool choose_route();
+  Task<bool> find_server();
+  Task<bool> lease_connection();
+  enum class Introduced : std::uint8_t { yes, ended, elsewhere };
+  Task<Introduced> introduce();
+  Task<std::optional<std::string>> shake_hands_with_server();
+  std::string header_for_server() const;
+  std::uint64_t balance_key() const;
+  bool may_try_elsewhere() const;
+  bool is_quiet();
   std::optional<Reason> verdict();
   std::optional<Reason> reason_for(pool::Failure failure) const;
   void open_tunnel();
@@ -75,6 +92,7 @@ class Session final : public boost::intrusive::list_base_hook<>,
   Wakeup wakeup_;
   std::optional<Tunnel> tunnel_;
   Connections* connections_ = nullptr;  // of the chosen upstream
+  pool::EndpointPointer endpoint_;      // leased, or the last one tried
   EndpointCounters* endpoint_counters_ = nullptr;
   RouteChoice choice_;
 
@@ -82,7 +100,8 @@ class Session final : public boost::intrusive::list_base_hook<>,
   TimePoint last_byte_at_;
   TimePoint first_sent_at_;  // first client byte passed on; epoch = not yet
   TimePoint acquire_began_;  // the first attempt; epoch = not yet
-  TimePoint setup_due_;      // end of the handshake's or the acquire's time
+  TimePoint setup_due_;      // end of the header's, the handshake's or the acquire's time
+  TimePoint watch_due_;      // when the server's connection gets its keep-alive
   Nanoseconds handshake_took_{-1};
   Nanoseconds acquire_took_{-1};
   Nanoseconds first_byte_took_{-1};
@@ -91,12 +110,13 @@ class Session final : public boost::intrusive::list_base_hook<>,
   Source source_ = Source::none;
   bool setting_up_ = true;
   bool ended_ = false;
-  bool handshake_counted_ = false;
+  bool keeps_server_ = false;  // its connection goes back to the pool
   std::optional<Reason> told_;         // end_with() during set-up
   std::optional<Reason> lost_server_;  // how the first server left, when another one is sought
   std::uint32_t attempts_ = 0;
   std::vector<pool::EndpointIndex> tried_;
   std::unique_ptr<TlsFacts> tls_;
+  std::unique_ptr<ProxyHeader> header_;
   std::string detail_;
   std::chrono::system_clock::time_point accepted_wall_;
 };

@@ -132,6 +132,14 @@ void close_descriptor(int descriptor) {
   ::close(descriptor);
 }
 
+SocketAddress local_address(int descriptor) {
+  sockaddr_storage address{};
+  socklen_t size = sizeof address;
+  auto* const pointer = reinterpret_cast<sockaddr*>(&address);
+  if (::getsockname(descriptor, pointer, &size) != 0) return {};
+  return SocketAddress::from(pointer);
+}
+
 int pending_error(int descriptor) {
   int error = 0;
   socklen_t size = sizeof error;

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "config/config.hpp"
+#include "proxy/socket_address.hpp"
 #include "proxy/stream.hpp"
 
 namespace weir::proxy {
@@ -32,6 +33,8 @@ class KernelAddress {
 // A non-blocking stream socket, or -1 (errno).
 int open_socket(int family);
 void close_descriptor(int descriptor);
+// This end's address of a connected socket.
+SocketAddress local_address(int descriptor);
 // SO_ERROR: what a connection attempt ended with.
 int pending_error(int descriptor);
 

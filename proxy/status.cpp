@@ -36,12 +36,16 @@ json::object upstream_status(const pool::Upstream& upstream) {
   const config::Upstream& config = upstream.config();
   return upstream.look([&](const pool::Ledger& ledger) {
     json::array endpoints;
-    for (pool::EndpointIndex i = 0; i < config.endpoints.size(); ++i) {
+    for (pool::EndpointIndex i = 0; i < ledger.seat_count(); ++i) {
+      if (!ledger.is_present(i)) continue;
+      const pool::Endpoint& endpoint = *ledger.endpoint(i);
       const pool::EndpointCounts& counts = ledger.counts(i);
-      endpoints.push_back(json::object{{"address", config.endpoints[i].address.text()},
-                                       {"tier", config.endpoints[i].tier},
-                                       {"weight", config.endpoints[i].weight},
+      endpoints.push_back(json::object{{"address", endpoint.name},
+                                       {"tier", endpoint.tier},
+                                       {"weight", endpoint.weight},
                                        {"healthy", ledger.healthy(i)},
+                                       {"health_reason", ledger.check_words(i)},
+                                       {"ejected", ledger.ejected(i)},
                                        {"opening", counts.opening},
                                        {"idle", counts.idle},
                                        {"leased", counts.leased}});

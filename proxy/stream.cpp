@@ -1,13 +1,16 @@
 #include "proxy/stream.hpp"
 
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 
 #include "pool/assert.hpp"
@@ -122,6 +125,43 @@ void Stream::limit_not_sent(int bytes) {
   ::setsockopt(descriptor_, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof bytes);
 }
 
+void Stream::watch_peer(const config::Keepalive& keepalive, config::Duration user_timeout) {
+  const auto set = [this](int level, int option, std::int64_t value) {
+    const int number = static_cast<int>(value);
+    ::setsockopt(descriptor_, level, option, &number, sizeof number);
+  };
+  using std::chrono::ceil;
+  using std::chrono::seconds;
+  set(SOL_SOCKET, SO_KEEPALIVE, 1);
+  set(IPPROTO_TCP, TCP_KEEPIDLE, ceil<seconds>(keepalive.idle).count());
+  set(IPPROTO_TCP, TCP_KEEPINTVL, ceil<seconds>(keepalive.interval).count());
+  set(IPPROTO_TCP, TCP_KEEPCNT, keepalive.count);
+  if (user_timeout.count() > 0) set(IPPROTO_TCP, TCP_USER_TIMEOUT, user_timeout.count());
+}
+
+Read Stream::peek(std::span<std::byte> to, std::size_t& size) {
+  size = 0;
+  for (;;) {
+    const ssize_t count = ::recv(descriptor_, to.data(), to.size(), MSG_PEEK);
+    if (count > 0) {
+      size = static_cast<std::size_t>(count);
+      return Read::data;
+    }
+    if (count == 0) return Read::end;
+    if (errno != EINTR) return read_failed();
+  }
+}
+
+void Stream::skip(std::size_t size) {
+  std::array<std::byte, 4096> taken;
+  while (size > 0) {
+    const ssize_t count = ::recv(descriptor_, taken.data(), std::min(size, taken.size()), 0);
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) return;  // peek() has seen them: only an error can be between
+    size -= static_cast<std::size_t>(count);
+  }
+}
+
 Read Stream::read(std::span<std::byte> to, std::size_t& size) {
   return tls_ ? tls_->read(to, size) : receive(to, size);
 }
@@ -176,6 +216,11 @@ void Stream::abort() {
   const linger at_once{.l_onoff = 1, .l_linger = 0};
   ::setsockopt(descriptor_, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
   release();
+}
+
+bool Stream::is_acknowledged() const {
+  int bytes = 0;
+  return ::ioctl(descriptor_, SIOCOUTQ, &bytes) == 0 && bytes == 0;
 }
 
 bool Stream::is_quiet() {

@@ -15,6 +15,7 @@
 #include <string_view>
 #include <vector>
 
+#include "config/config.hpp"
 #include "proxy/event_loop.hpp"
 
 struct ssl_st;
@@ -72,6 +73,14 @@ class Stream final : private Watch {
   void expect_input() { readable_ = true; }
   // How many bytes the kernel takes before it has sent what it took (TCP_NOTSENT_LOWAT).
   void limit_not_sent(int bytes);
+  // TCP keep-alive and TCP_USER_TIMEOUT (0 = the kernel's own). On a unix socket they do
+  // nothing.
+  void watch_peer(const config::Keepalive& keepalive, config::Duration user_timeout);
+
+  // Plain bytes that lie before TLS or the payload: looks at them, then takes as many as belong to
+  // what comes first. peek() is as read(), but what it shows is still there.
+  Read peek(std::span<std::byte> to, std::size_t& size);
+  void skip(std::size_t size);
 
   // May there be something to read? (Or an end, or an error.)
   bool may_read() const { return readable_ || has_input_; }
@@ -107,6 +116,9 @@ class Stream final : private Watch {
   // words.
   void hang_up();
   void abort();  // RST: the other side learns that the stream is incomplete
+
+  // Has the peer's kernel acknowledged all that was sent?
+  bool is_acknowledged() const;
 
   // True when the peer is still there and has not spoken: one look that takes nothing. On TLS,
   // records that carry no data (tickets, key updates) are taken and are fine.

@@ -279,10 +279,8 @@ bool is_current(const SSL_SESSION* session) {
 }
 
 // Whom the peer has to prove to be. False when that cannot be set: then nobody is trusted.
-bool expect(SSL* ssl, const config::UpstreamTls& settings, const config::Address& address) {
-  const bool is_unix = address.kind == config::Address::Kind::unix_socket;
-  std::string name = settings.server_name;
-  if (name.empty() && !is_unix) name = address.host;
+bool expect(SSL* ssl, const config::UpstreamTls& settings, const std::string& host) {
+  const std::string& name = settings.server_name.empty() ? host : settings.server_name;
   if (name.empty()) return true;
   // An address is verified against the certificate's IP addresses, and is never an SNI: RFC 6066.
   X509_VERIFY_PARAM* const verified = SSL_get0_param(ssl);
@@ -394,7 +392,7 @@ TlsClient::State::Session TlsClient::State::next_session(std::size_t endpoint) {
   return {kept.back().get(), &SSL_SESSION_free};
 }
 
-ssl_st* TlsClient::connect(const config::Address& address, std::size_t endpoint) const {
+ssl_st* TlsClient::connect(const std::string& host, std::size_t endpoint) const {
   const State::Session session = state_->next_session(endpoint);
   const bool is_tls12 = session && SSL_SESSION_get_protocol_version(session.get()) < TLS1_3_VERSION;
   const bool lightly = is_tls12 && state_->resumes_lightly(session.get());
@@ -403,7 +401,7 @@ ssl_st* TlsClient::connect(const config::Address& address, std::size_t endpoint)
   SSL_set_connect_state(ssl);
   SSL_set_ex_data(ssl, client_state_index(), state_.get());
   SSL_set_ex_data(ssl, client_endpoint_index(), reinterpret_cast<void*>(endpoint));
-  if (!expect(ssl, state_->settings, address)) {
+  if (!expect(ssl, state_->settings, host)) {
     SSL_free(ssl);
     return nullptr;
   }

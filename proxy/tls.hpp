@@ -70,9 +70,10 @@ class TlsClient {
                                          std::vector<config::Problem>& problems);
   ~TlsClient();
 
-  // A fresh SSL in connect state towards `address`: SNI, verified name, and a session to resume
-  // where there is one for this endpoint.
-  ssl_st* connect(const config::Address& address, std::size_t endpoint) const;
+  // A fresh SSL in connect state: SNI and verified name are the configured server_name, or else
+  // `host` (may be empty: a unix socket); with a session to resume where there is one for this
+  // endpoint. Null when memory is short.
+  ssl_st* connect(const std::string& host, std::size_t endpoint) const;
   // After a failed handshake: the next one starts from nothing.
   void forget_sessions(std::size_t endpoint) const;
 

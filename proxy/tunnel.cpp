@@ -2,26 +2,39 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <span>
 #include <utility>
 
 namespace weir::proxy {
 
-Tunnel::Tunnel(Stream& client, Stream& server, TunnelOwner& owner)
+Tunnel::Tunnel(Stream& client, Stream& server, TunnelOwner& owner, ClientEnd client_end)
     : owner_(owner),
       loop_(client.loop()),
       can_splice_(!client.is_tls() && !server.is_tls()),
       share_(can_splice_ ? plain_share : tls_share),
       directions_{Direction{client, server, Flow::to_server},
-                  Direction{server, client, Flow::to_client}} {}
+                  Direction{server, client, Flow::to_client}},
+      client_end_ends_(client_end == ClientEnd::ends) {}
 
 Tunnel::~Tunnel() {
   for (Direction& direction : directions_) loop_.pipes().give_back(std::move(direction.pipe));
 }
 
-void Tunnel::start() {
+void Tunnel::start(std::string_view greeting) {
   started_ = true;
   for (Direction& direction : directions_) direction.from.change_owner(*this);
+  if (!greeting.empty()) {
+    Direction& direction = directions_[index(Flow::to_client)];
+    direction.bytes += greeting.size();
+    owner_.bytes_moved(direction.flow, greeting.size());
+    if (!direction.to.write(std::as_bytes(std::span(greeting)))) return broken(direction.to);
+  }
   pump_both();
+}
+
+void Tunnel::give_server_back() {
+  Direction& direction = directions_[index(Flow::to_client)];
+  if (direction.is_bulk) direction.from.set_low_water(1);
 }
 
 void Tunnel::stop() {
@@ -51,10 +64,15 @@ void Tunnel::pump_both() {
     if (direction.ended && direction.from.broken()) return broken(direction.from);
     if (!pump(direction)) return;
   }
-  if (directions_[0].passed_on && directions_[1].passed_on && !directions_[0].has_waiting() &&
-      !directions_[1].has_waiting()) {
+  if (is_complete()) {
     finish(first_end_ == Flow::to_server ? TunnelEnd::client_closed : TunnelEnd::server_closed);
   }
+}
+
+bool Tunnel::is_complete() const {
+  if (directions_[0].has_waiting() || directions_[1].has_waiting()) return false;
+  const bool client_is_done = client_end_ends_ && directions_[0].ended;
+  return directions_[0].passed_on && (directions_[1].passed_on || client_is_done);
 }
 
 // False: the tunnel is over.
@@ -98,6 +116,7 @@ bool Tunnel::pump(Direction& direction) {
         break;
     }
     direction.bytes += size;
+    last_flow_ = direction.flow;
     owner_.bytes_moved(direction.flow, size);
     if (!pass_on(direction, size)) return broken(direction.to), false;
     adapt(direction, size);
@@ -133,7 +152,8 @@ Read Tunnel::take(Direction& direction, std::size_t& size) {
 bool Tunnel::pass_on(Direction& direction, std::size_t size) {
   if (direction.pipe) return direction.to.splice_from(*direction.pipe);
   // Last bytes travel with the end that is passed on behind them.
-  const bool more = direction.from.end_is_next() && !other(direction).has_waiting();
+  const bool end_follows = !client_end_ends_ || direction.flow == Flow::to_client;
+  const bool more = end_follows && direction.from.end_is_next() && !other(direction).has_waiting();
   return direction.to.write(loop_.plain_scratch().first(size), more);
 }
 
@@ -170,6 +190,7 @@ void Tunnel::rest(Direction& direction, std::size_t moved, bool looked) {
 bool Tunnel::pass_end_on(Direction& direction) {
   if (direction.passed_on) return true;
   direction.passed_on = true;
+  if (client_end_ends_ && direction.flow == Flow::to_server) return true;
   // The second end: both sockets close now, and that sends the FIN.
   if (other(direction).passed_on) {
     direction.to.say_goodbye(!other(direction).has_waiting());

@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string_view>
 
 #include "proxy/event_loop.hpp"
 #include "proxy/pipe.hpp"
@@ -49,19 +50,29 @@ class TunnelOwner {
 
 class Tunnel final : public StreamOwner, private Unfinished {
  public:
-  Tunnel(Stream& client, Stream& server, TunnelOwner& owner);
+  // What the client's end means: it is passed on to the server as a half-close, or it ends the
+  // tunnel once all that has been read is delivered, and leaves the server's stream open.
+  enum class ClientEnd : std::uint8_t { is_passed_on, ends };
+
+  Tunnel(Stream& client, Stream& server, TunnelOwner& owner,
+         ClientEnd client_end = ClientEnd::is_passed_on);
   Tunnel(const Tunnel&) = delete;
   Tunnel& operator=(const Tunnel&) = delete;
   ~Tunnel();
 
-  // Takes what is already there, then waits for more. May end at once.
-  void start();
+  // Takes what is already there, then waits for more. May end at once. `greeting` is what the
+  // server has said already: it goes first.
+  void start(std::string_view greeting = {});
   // Does nothing from now on, without a call to the owner.
   void stop();
 
   std::uint64_t bytes(Flow flow) const { return directions_[index(flow)].bytes; }
   bool ended(Flow flow) const { return directions_[index(flow)].ended; }
   bool started() const { return started_; }
+  // Has nobody asked anything, or was the server's the last word?
+  bool server_spoke_last() const { return last_flow_ == Flow::to_client; }
+  // The server's stream as it was before, for its next client.
+  void give_server_back();
   // Do bytes wait for the reader of this direction?
   bool has_waiting(Flow flow) const { return directions_[index(flow)].has_waiting(); }
 
@@ -112,6 +123,7 @@ class Tunnel final : public StreamOwner, private Unfinished {
   void adapt(Direction& direction, std::size_t size);
   void rest(Direction& direction, std::size_t moved, bool looked);
   bool pass_end_on(Direction& direction);
+  bool is_complete() const;
   void finish(TunnelEnd end);
   void broken(const Stream& stream);
   bool server_left_unheard(TunnelEnd end);
@@ -123,6 +135,8 @@ class Tunnel final : public StreamOwner, private Unfinished {
   TimePoint turn_;           // the turn of the loop that the shares are of
   std::array<Direction, 2> directions_;
   Flow first_end_ = Flow::to_server;
+  Flow last_flow_ = Flow::to_client;  // of bytes
+  const bool client_end_ends_;
   bool over_ = false;
   bool started_ = false;
 };

@@ -11,45 +11,17 @@
 namespace weir::proxy {
 namespace {
 
-using namespace std::chrono_literals;
-
-// How often a worker looks whether its share of the pools wants warming.
-constexpr config::Duration maintenance_interval = 100ms;
-
 int open_reserve() {
   return ::open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
 }  // namespace
 
-// The first worker warms the pools of the process: at start, and after failures.
-class Worker::Maintenance final : private Deadline {
- public:
-  explicit Maintenance(Worker& worker) : worker_(worker) {}
-  void start() { expired(worker_.loop_.now()); }
-  using Deadline::clear;
-
- private:
-  void expired(TimePoint now) override {
-    bool wanted = false;
-    for (const auto& connections : worker_.connections_) {
-      if (connections->upstream().config().pool.min_idle == 0) continue;
-      wanted = true;
-      connections->upstream().decide(
-          [&](pool::Ledger& ledger, pool::Actions& actions) { ledger.warm(now, actions); });
-    }
-    if (wanted) set(worker_.loop_.deadlines(), now + maintenance_interval);
-  }
-
-  Worker& worker_;
-};
-
 Worker::Worker(pool::WorkerIndex index, Shared& shared, WorkerHost& host, AccessLog& access_log)
     : index_(index),
       shared_(shared),
       host_(host),
       access_log_(access_log),
-      maintenance_(std::make_unique<Maintenance>(*this)),
       random_(std::random_device{}()),
       reserve_(open_reserve()) {}
 
@@ -68,25 +40,12 @@ Listener& Worker::add_listener(const config::Listener& config, std::size_t index
 
 Connections& Worker::add_upstream(pool::Upstream& upstream, const TlsClient* tls) {
   connections_.push_back(std::make_unique<Connections>(*this, upstream, tls));
-  auto& names = endpoint_names_.emplace_back();
-  for (const config::Endpoint& endpoint : upstream.config().endpoints) {
-    names.push_back(endpoint.address.text());
-  }
   return *connections_.back();
 }
 
 void Worker::start() {
-  for (const auto& connections : connections_) {
-    const config::Upstream& config = connections->upstream().config();
-    if (!config.health_check) continue;
-    for (pool::EndpointIndex i = 0; i < config.endpoints.size(); ++i) {
-      if (i % shared_.worker_count != index_) continue;
-      checkers_.push_back(std::make_unique<Checker>(*this, *connections, i));
-    }
-  }
   loop_.post([this] {
-    for (const auto& checker : checkers_) checker->start();
-    if (index_ == 0) maintenance_->start();
+    for (const auto& connections : connections_) connections->start();
   });
   thread_ = std::thread([this] { loop_.run(); });
 }
@@ -94,8 +53,7 @@ void Worker::start() {
 void Worker::stop() {
   if (!thread_.joinable()) return;
   loop_.post([this] {
-    for (const auto& checker : checkers_) checker->stop();
-    maintenance_->clear();
+    for (const auto& connections : connections_) connections->stop();
   });
   loop_.stop();
   thread_.join();
@@ -110,6 +68,17 @@ void Worker::end_all(Reason reason) {
   for (auto next = sessions_.begin(); next != sessions_.end();) {
     Session& session = *next++;
     session.end_with(reason);
+  }
+}
+
+void Worker::end_sessions_of(const pool::Upstream& upstream, const pool::EndpointPointer& endpoint,
+                             std::string_view detail) {
+  for (auto next = sessions_.begin(); next != sessions_.end();) {
+    Session& session = *next++;
+    const pool::EndpointPointer& its = session.endpoint();
+    if (session.is_connected_to(upstream) && its->name == endpoint->name) {
+      session.end_with(Reason::drained, detail);
+    }
   }
 }
 

@@ -13,7 +13,6 @@
 
 #include "config/config.hpp"
 #include "proxy/access_log.hpp"
-#include "proxy/checker.hpp"
 #include "proxy/connections.hpp"
 #include "proxy/event_loop.hpp"
 #include "proxy/listener.hpp"
@@ -54,6 +53,8 @@ class Worker {
   // On the worker's thread.
   void stop_accepting();
   void end_all(Reason reason);
+  void end_sessions_of(const pool::Upstream& upstream, const pool::EndpointPointer& endpoint,
+                       std::string_view detail);
   bool end_one(std::uint64_t id, Reason reason);
   std::vector<ConnectionFacts> open_connections() const;
 
@@ -72,26 +73,18 @@ class Worker {
   Connections& connections(std::size_t upstream) { return *connections_[upstream]; }
   const Connections& connections(std::size_t upstream) const { return *connections_[upstream]; }
   const std::vector<std::unique_ptr<Listener>>& listeners() const { return listeners_; }
-  std::string_view endpoint_name(std::size_t upstream, pool::EndpointIndex endpoint) const {
-    return endpoint_names_[upstream][endpoint];
-  }
   std::chrono::system_clock::time_point wall_clock() const;
   double random();  // [0, 1)
 
  private:
-  class Maintenance;
-
   pool::WorkerIndex index_;
   Shared& shared_;
   WorkerHost& host_;
   AccessLog& access_log_;
   EventLoop loop_;
   std::vector<std::unique_ptr<Connections>> connections_;
-  std::vector<std::vector<std::string>> endpoint_names_;
   std::vector<std::unique_ptr<Listener>> listeners_;
-  std::vector<std::unique_ptr<Checker>> checkers_;
   boost::intrusive::list<Session> sessions_;
-  std::unique_ptr<Maintenance> maintenance_;
   std::minstd_rand random_;
   std::uint64_t next_session_ = 0;
   int reserve_ = -1;

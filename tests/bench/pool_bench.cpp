@@ -2,8 +2,11 @@
 
 #include <benchmark/benchmark.h>
 
+#include <cstdint>
 #include <memory>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "pool/balancer.hpp"
 #include "tests/support/books.hpp"
@@ -62,25 +65,56 @@ void ledger_warm_session(benchmark::State& state) {
 }
 BENCHMARK(ledger_warm_session);
 
+std::vector<Balancer::Member> members(std::size_t count) {
+  std::vector<Balancer::Member> result;
+  for (std::size_t i = 0; i < count; ++i) {
+    result.push_back({.name = "127.0.0.1:" + std::to_string(i + 1), .weight = 1, .tier = 0});
+  }
+  return result;
+}
+
 class AllUsable final : public Balancer::View {
  public:
+  explicit AllUsable(std::uint32_t endpoints) : endpoints_(endpoints) {
+    for (EndpointIndex i = 0; i < endpoints; ++i) tier_load_ += load(i);
+  }
   bool usable(EndpointIndex) const override { return true; }
   std::uint32_t load(EndpointIndex endpoint) const override { return endpoint * 7919 % 101; }
+  std::uint32_t tier() const override { return 0; }
+  double tier_weight() const override { return endpoints_; }
+  std::uint32_t tier_load() const override { return tier_load_; }
+
+ private:
+  std::uint32_t endpoints_;
+  std::uint32_t tier_load_ = 0;
 };
 
 void balancer(benchmark::State& state, config::Balance kind) {
-  const auto balancer =
-      Balancer::make(kind, std::vector<std::uint32_t>(static_cast<std::size_t>(state.range(0)), 1));
-  const AllUsable view;
+  const auto count = static_cast<std::uint32_t>(state.range(0));
+  const auto balancer = Balancer::make(kind, members(count), 1);
+  const AllUsable view(count);
+  std::uint64_t key = 0;
   for (auto _ : state) {
-    const auto picked = balancer->pick(view);
+    const auto picked = balancer->pick(view, key);
     balancer->eased(*picked, view.load(*picked));
+    key += 0x9e3779b97f4a7c15;  // another client
   }
 }
 BENCHMARK_CAPTURE(balancer, round_robin, config::Balance::round_robin)->Arg(10)->Arg(1000);
 BENCHMARK_CAPTURE(balancer, least_connections, config::Balance::least_connections)
     ->Arg(10)
     ->Arg(1000);
+BENCHMARK_CAPTURE(balancer, random_two, config::Balance::random_two)->Arg(10)->Arg(1000);
+BENCHMARK_CAPTURE(balancer, hash, config::Balance::hash)->Arg(10)->Arg(1000);
+
+// What a change of the endpoints costs with `hash`, outside the ledger's lock.
+void maglev_table(benchmark::State& state) {
+  const auto all = members(static_cast<std::size_t>(state.range(0)));
+  for (auto _ : state) {
+    benchmark::DoNotOptimize(Balancer::make(config::Balance::hash, all, 1));
+  }
+}
+BENCHMARK(maglev_table)->Arg(1000)->Unit(benchmark::kMillisecond);
 
 }  // namespace
 }  // namespace weir::pool

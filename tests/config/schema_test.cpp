@@ -65,21 +65,10 @@ TEST(Schema, RefusesWhatIsNotSupportedYetAtItsPlace) {
   EXPECT_THAT(top("sandbox: on"), ElementsAre(error_at(1, 10, "`sandbox: on` is not supported")));
   EXPECT_THAT(listener("mode: http"), ElementsAre(error_at(6, 11, "`mode: http` is not")));
   EXPECT_THAT(listener("tls: passthrough"), ElementsAre(error_at(6, 10, "`tls: passthrough`")));
-  EXPECT_THAT(listener("proxy_protocol: accept"), ElementsAre(error_at(6, 21, "not supported")));
   EXPECT_THAT(listener("allow: [10.0.0.0/8]"), ElementsAre(error_at(6, 5, "`allow` is not")));
   EXPECT_THAT(listener("limits: { connections_per_client: 5 }"),
               ElementsAre(error_at(6, 15, "`connections_per_client` is not")));
-  EXPECT_THAT(upstream("ejection: { failures: 5 }"), ElementsAre(error_at(10, 5, "`ejection`")));
-  EXPECT_THAT(upstream("balance: hash"), ElementsAre(error_at(10, 14, "`balance: hash`")));
-  EXPECT_THAT(upstream("balance: random_two"), ElementsAre(error_at(10, 14, "not supported")));
-  EXPECT_THAT(upstream("pool: { mode: reset }"), ElementsAre(error_at(10, 19, "`mode: reset`")));
-  EXPECT_THAT(upstream("pool: { max_lifetime: 1m }"), ElementsAre(error_at(10, 13, "`max_life")));
-  EXPECT_THAT(upstream("health_check: { type: http }"), ElementsAre(error_at(10, 27, "`type: h")));
-  EXPECT_THAT(upstream("dns: { min: 1s }"), ElementsAre(error_at(10, 5, "`dns` is not")));
-  EXPECT_THAT(problems_of(replaced(smallest, "10.0.0.5:9000", "db.internal:5432")),
-              ElementsAre(error_at(9, 20, "a host name is not supported yet")));
-  EXPECT_THAT(problems_of(replaced(smallest, "10.0.0.5:9000", "srv:_a._tcp.example")),
-              ElementsAre(error_at(9, 20, "`srv:` is not supported yet")));
+  EXPECT_THAT(upstream("pool: { mode: http }"), ElementsAre(error_at(10, 19, "`mode: http`")));
 }
 
 TEST(Schema, AcceptsWhatIsNotSupportedYetWhereItChangesNothing) {
@@ -97,23 +86,13 @@ listeners:
     bind: "127.0.0.1:8443"
     mode: tcp
     tls: public
-    proxy_protocol: off
-    trusted: []
     allow: []
     deny: []
     limits: { connections_per_client: 0, connect_rate_per_client: off }
-    timeouts: { header: 10s }
     upstream: api
 upstreams:
   api:
     endpoints: [ { address: "10.0.0.5:9000" } ]
-    hash_on: client_address
-    proxy_protocol: off
-    pool: { anticipate: 0, open_rate: 0, max_uses: 0, server_speaks_first: false }
-    health_check: { type: tcp }
-    slow_start: 0s
-    when_endpoint_removed: drain
-    when_endpoint_unhealthy: keep
 )");
 }
 
@@ -238,6 +217,95 @@ TEST(Schema, StoresEveryValueOfTheLanguage) {
   EXPECT_EQ(upstream.health_check->healthy_after, 4U);
   EXPECT_EQ(upstream.health_check->unhealthy_after, 5U);
   EXPECT_EQ(upstream.health_check->port, 6);
+}
+
+TEST(Schema, FillsTheUpstreamHalf) {
+  const Config config = config_of(R"(version: 1
+listeners:
+  web:
+    bind: "127.0.0.1:8443"
+    proxy_protocol: require
+    trusted: ["10.0.0.0/8", "2001:db8::/32"]
+    timeouts: { header: 3s }
+    upstream: api
+  other: { bind: "127.0.0.1:8444", upstream: cache }
+upstreams:
+  api:
+    endpoints:
+      - { address: "db.internal:5432", tier: 1 }
+      - { address: "srv:_redis._tcp.Cache.Internal." }
+    dns: { refresh: 20s, min: 2s, max: 1m, servers: ["127.0.0.1:5353"] }
+    balance: hash
+    hash_on: server_name
+    proxy_protocol: v2
+    pool:
+      anticipate: 2.5
+      open_rate: 100/s
+      max_lifetime: 10m
+      max_uses: 7
+      backoff: 50ms .. 2s
+      keepalive: 5s, 2s, 4
+      user_timeout: 9s
+    health_check:
+      type: http
+      http: { path: /ready, host: api.internal, method: HEAD, expect: [200, 204] }
+    ejection: { failures: 3, duration: 10s, max_percent: 30 }
+    slow_start: 20s
+    when_endpoint_removed: close
+    when_endpoint_unhealthy: close
+  cache:
+    endpoints: [ { address: "127.0.0.1:6379" } ]
+    pool:
+      mode: reset
+      reset: { send: 'RESET\r\n', expect: "+RESET\r\n", timeout: 300ms }
+    health_check: { type: exchange, exchange: { send: 'a\x00\\', expect: 'b\t' } }
+)");
+  const Listener& listener = config.listeners[0];
+  EXPECT_EQ(listener.proxy_protocol, AcceptProxy::require);
+  EXPECT_EQ(listener.trusted.size(), 2U);
+  EXPECT_EQ(listener.timeouts.header, 3s);
+
+  const Upstream& api = config.upstreams[0];
+  EXPECT_EQ(api.endpoints[0].kind, Endpoint::Kind::name);
+  EXPECT_EQ(api.endpoints[0].text(), "db.internal:5432");
+  EXPECT_EQ(api.endpoints[1].kind, Endpoint::Kind::service);
+  EXPECT_EQ(api.endpoints[1].text(), "srv:_redis._tcp.cache.internal");
+  EXPECT_EQ(api.dns.refresh, 20s);
+  EXPECT_EQ(api.dns.min, 2s);
+  EXPECT_EQ(api.dns.max, 1min);
+  EXPECT_EQ(api.dns.servers.at(0).text(), "127.0.0.1:5353");
+  EXPECT_EQ(api.balance, Balance::hash);
+  EXPECT_EQ(api.hash_on, HashOn::server_name);
+  EXPECT_EQ(api.proxy_protocol, SendProxy::v2);
+  EXPECT_EQ(api.pool.anticipate, 2.5);
+  EXPECT_EQ(api.pool.open_rate, 100);
+  EXPECT_EQ(api.pool.max_lifetime, 10min);
+  EXPECT_EQ(api.pool.max_uses, 7U);
+  EXPECT_EQ(api.pool.backoff.first, 50ms);
+  EXPECT_EQ(api.pool.backoff.most, 2s);
+  EXPECT_EQ(api.pool.keepalive.idle, 5s);
+  EXPECT_EQ(api.pool.keepalive.interval, 2s);
+  EXPECT_EQ(api.pool.keepalive.count, 4U);
+  EXPECT_EQ(api.pool.user_timeout, 9s);
+  EXPECT_EQ(api.health_check->type, CheckType::http);
+  EXPECT_EQ(api.health_check->http.path, "/ready");
+  EXPECT_EQ(api.health_check->http.host, "api.internal");
+  EXPECT_EQ(api.health_check->http.method, "HEAD");
+  EXPECT_THAT(api.health_check->http.expect, ElementsAre(200, 204));
+  EXPECT_EQ(api.ejection.failures, 3U);
+  EXPECT_EQ(api.ejection.duration, 10s);
+  EXPECT_EQ(api.ejection.max_percent, 30U);
+  EXPECT_EQ(api.slow_start, 20s);
+  EXPECT_EQ(api.when_endpoint_removed, WhenRemoved::close);
+  EXPECT_EQ(api.when_endpoint_unhealthy, WhenUnhealthy::close);
+
+  const Upstream& cache = config.upstreams[1];
+  EXPECT_EQ(cache.pool.mode, PoolMode::reset);
+  EXPECT_EQ(cache.pool.reset->send, "RESET\r\n");
+  EXPECT_EQ(cache.pool.reset->expect, "+RESET\r\n");
+  EXPECT_EQ(cache.pool.reset->timeout, 300ms);
+  EXPECT_EQ(cache.health_check->exchange->send, std::string("a\0\\", 3));
+  EXPECT_EQ(cache.health_check->exchange->expect, "b\t");
 }
 
 }  // namespace

@@ -99,10 +99,10 @@ BROKEN = {
     "no such version": (
         changed('version: 1', 'version: §2'), ["version|2"]),
     "not supported yet": (
-        changed('    mode: tcp', '    proxy_protocol: §accept\n    mode: tcp'),
+        changed('    mode: tcp', '    tls: §passthrough\n    mode: tcp'),
         ["not supported yet"]),
-    "a whole section that is not supported yet": (
-        changed('    endpoints:', '    §ejection: { failures: 3 }\n    endpoints:'),
+    "a whole key that is not supported yet": (
+        changed('    mode: tcp', '    §allow: ["10.0.0.0/8"]\n    mode: tcp'),
         ["not supported yet"]),
     "a mode that does not exist yet": (
         changed('mode: tcp', 'mode: §http'), ["not supported yet|http"]),

@@ -56,9 +56,8 @@ class Storm {
         give_up();
         break;
       default:
-        books_.ledger.set_healthy(static_cast<EndpointIndex>(below(3)), below(4) != 0, books_.now,
-                                  books_.actions);
-        books_.ledger.warm(books_.now, books_.actions);
+        books_.check(static_cast<EndpointIndex>(below(3)), below(4) != 0);
+        books_.tick();
     }
     settle();
   }

@@ -109,6 +109,65 @@ TEST_F(TunnelTest, CarriesHalfClose) {
   EXPECT_EQ(ended_, TunnelEnd::client_closed);
 }
 
+TEST_F(TunnelTest, DeliversTheGreetingFirst) {
+  tunnel_->start("220 ready\r\n");
+  ASSERT_TRUE(server_.send("more"));
+  std::string got;
+  hand_.until([&] { return (got += client_.receive()) == "220 ready\r\nmore"; });
+  EXPECT_EQ(moved_[1], 15U);
+}
+
+// A server that is lent again: the client's end is the end of the tunnel, not of the stream.
+class LentAgain : public TunnelTest {
+ protected:
+  LentAgain() {
+    tunnel_ = std::make_unique<Tunnel>(*client_stream_, *server_stream_,
+                                       static_cast<TunnelOwner&>(*this), Tunnel::ClientEnd::ends);
+  }
+};
+
+TEST_F(LentAgain, IsNotToldOfTheClientsEnd) {
+  tunnel_->start();
+  EXPECT_TRUE(tunnel_->server_spoke_last());
+  ASSERT_TRUE(client_.send("get"));
+  std::string got;
+  hand_.until([&] { return (got += server_.receive()) == "get"; });
+  EXPECT_FALSE(tunnel_->server_spoke_last());
+  ASSERT_TRUE(server_.send("value"));
+  got.clear();
+  hand_.until([&] { return (got += client_.receive()) == "value"; });
+  EXPECT_TRUE(tunnel_->server_spoke_last());
+
+  ::shutdown(client_.far, SHUT_WR);
+  hand_.until([&] { return ended_.has_value(); });
+  EXPECT_EQ(ended_, TunnelEnd::client_closed);
+  bool ended = false;
+  EXPECT_EQ(server_.receive(&ended), "");
+  EXPECT_FALSE(ended);
+  EXPECT_TRUE(server_stream_->is_open());
+  EXPECT_TRUE(server_stream_->is_acknowledged());
+}
+
+TEST_F(LentAgain, EndsOnlyOnceAllThatWasReadIsDelivered) {
+  tunnel_->start();
+  const std::string piece = noise(16 * 1024, 3);
+  std::string sent;
+  hand_.until([&] {
+    if (server_.send(piece)) sent += piece;
+    return tunnel_->has_waiting(Flow::to_client);
+  });
+  ::shutdown(client_.far, SHUT_WR);
+  std::string got;
+  hand_.until([&] {
+    got += client_.receive();
+    return ended_.has_value();
+  });
+  got += client_.receive();
+  EXPECT_EQ(ended_, TunnelEnd::client_closed);
+  EXPECT_EQ(got.size(), moved_[1]);
+  EXPECT_TRUE(sent.starts_with(got));
+}
+
 TEST_F(TunnelTest, SaysWhoClosedFirst) {
   tunnel_->start();
   ASSERT_TRUE(server_.send("bye"));

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "pool/ledger.hpp"
+#include "pool/roster.hpp"
 
 namespace weir::pool {
 
@@ -16,6 +17,9 @@ inline config::Upstream upstream(std::size_t endpoints, config::Pool pool = {}) 
   config::Upstream result;
   result.name = "api";
   result.pool = pool;
+  result.ejection.failures = 0;
+  result.health_check.emplace();
+  result.health_check->healthy_after = result.health_check->unhealthy_after = 1;
   for (std::size_t i = 0; i < endpoints; ++i) {
     config::Endpoint endpoint;
     endpoint.address = {config::Address::Kind::ipv4, "127.0.0.1",
@@ -29,12 +33,38 @@ inline config::Upstream upstream(std::size_t endpoints, config::Pool pool = {}) 
 class Books {
  public:
   explicit Books(config::Upstream config, std::size_t workers = 1)
-      : config_(std::move(config)), ledger(config_, workers) {}
+      : config_(std::move(config)),
+        ledger(config_, Roster::capacity(config_), workers, TimePoint{std::chrono::hours(1)}) {}
 
-  Ledger::Asked acquire(WorkerIndex worker = 0) {
-    auto asked = ledger.acquire(worker, {}, now, actions);
+  Ledger::Asked acquire(WorkerIndex worker = 0, std::uint64_t key = 0) {
+    auto asked = ledger.acquire(worker, {}, key, now, actions);
     settle();
     return asked;
+  }
+
+  // Time goes on, and the ledger is told when it wants to be.
+  void advance(std::chrono::nanoseconds time) {
+    const TimePoint end = now + time;
+    while (wake <= end) {
+      now = std::max(now, std::exchange(wake, TimePoint::max()));
+      tick();
+    }
+    now = end;
+  }
+
+  void tick() {
+    ledger.tick(now, actions);
+    settle();
+  }
+
+  void check(EndpointIndex endpoint, bool passed, const std::string& why = "refused") {
+    ledger.checked(ledger.endpoint(endpoint), endpoint, passed, passed ? "" : why, now, actions);
+    settle();
+  }
+
+  void release(EndpointIndex endpoint, Closed why = Closed::consumed) {
+    ledger.released(endpoint, why, now, actions);
+    settle();
   }
 
   // Sorts what the ledger asked for into what is open to be answered.
@@ -48,6 +78,10 @@ class Books {
         failed.push_back(fail->waiter);
       } else if (auto* close = std::get_if<Close>(&action)) {
         closed.emplace_back(close->connection, close->why);
+      } else if (auto* end = std::get_if<EndSessions>(&action)) {
+        ended.push_back(*end);
+      } else if (auto* alarm = std::get_if<Wake>(&action)) {
+        wake = std::min(wake, alarm->at);
       }
     }
     actions.clear();
@@ -87,6 +121,8 @@ class Books {
   std::vector<std::pair<Connection*, std::shared_ptr<Waiter>>> handed;
   std::vector<std::shared_ptr<Waiter>> failed;
   std::vector<std::pair<Connection*, Closed>> closed;
+  std::vector<EndSessions> ended;
+  TimePoint wake = TimePoint::max();
   Connection* last = nullptr;
 };
 

@@ -26,14 +26,17 @@ def port_of(text):
     return int(text.rpartition(":")[2])
 
 
-def connect(text, timeout=20.0, receive_buffer=None):
-    """A connected socket. `receive_buffer` in bytes limits what the peer may send unread."""
+def connect(text, timeout=20.0, receive_buffer=None, source=None):
+    """A connected socket. `receive_buffer` in bytes limits what the peer may send unread; `source`
+    is an address of this machine to come from, such as 127.0.0.5."""
     family, address = parse(text)
     sock = socket.socket(family, socket.SOCK_STREAM)
     sock.settimeout(timeout)
     if receive_buffer is not None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     try:
+        if source is not None:
+            sock.bind((source, 0))
         sock.connect(address)
     except BaseException:
         sock.close()

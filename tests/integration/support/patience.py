@@ -1,17 +1,24 @@
 """Deadlines. A wait polls for what it waits for, and fails in words when it does not come.
 
 WEIR_TEST_PATIENCE multiplies every deadline: a sanitizer build is several times slower.
+WEIR_TEST_FULL=1 runs at full length what is cut short otherwise.
 """
 
 import os
 import time
 
 PATIENCE = float(os.environ.get("WEIR_TEST_PATIENCE", "1"))
+FULL = os.environ.get("WEIR_TEST_FULL", "") not in ("", "0")
 
 
 def seconds(count):
     """A deadline of `count` seconds for an ordinary build, for the build under test."""
     return count * PATIENCE
+
+
+def full_or_short(full, short):
+    """How long, or how often: as the contract says, or enough for every day."""
+    return full if FULL else short
 
 
 def wait_until(condition, what, timeout=5.0, every=0.01):

@@ -160,9 +160,9 @@ class TlsStream(PlainStream):
 
 
 def connect(address, tls=None, server_name="localhost", session=None, timeout=20.0,
-            receive_buffer=None):
+            receive_buffer=None, source=None):
     """A client: with an ssl.SSLContext as `tls`, after the handshake."""
-    sock = addresses.connect(address, timeout, receive_buffer)
+    sock = addresses.connect(address, timeout, receive_buffer, source)
     if tls is None:
         return PlainStream(sock)
     try:

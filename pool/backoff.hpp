@@ -1,0 +1,48 @@
+#pragma once
+// How long an endpoint is left alone after failures to open: a pause that doubles with each step,
+// and a random share of it ("full jitter", Brooker, AWS Architecture Blog 2015), so that many
+// proxies do not come back in one wave. Failures of the same moment are one step. Pure.
+
+#include <algorithm>
+#include <cstdint>
+
+#include "config/config.hpp"
+#include "pool/connection.hpp"
+
+namespace weir::pool {
+
+class Backoff {
+ public:
+  // `chance` is in [0, 1).
+  void fail(const config::Backoff& limits, TimePoint now, double chance) {
+    failing_ = true;
+    if (now < until_ || (steps_ > 0 && now - failed_at_ < limits.first)) return;
+    failed_at_ = now;
+    const Nanoseconds pause =
+        std::min<Nanoseconds>(limits.first * (1LL << std::min(steps_, 30U)), limits.most);
+    ++steps_;
+    until_ = now + std::chrono::duration_cast<Nanoseconds>(pause * chance);
+  }
+  // A connection was opened: the next ones need not come one by one.
+  void open() {
+    failing_ = false;
+    until_ = {};
+  }
+  // One has proved itself: the next failure is the first.
+  void prove() { steps_ = 0; }
+  void reset() { *this = {}; }
+
+  // Failing: one connection is tried at a time.
+  bool failing() const { return failing_; }
+  bool waits(TimePoint now) const { return now < until_; }
+  TimePoint until() const { return until_; }
+  std::uint32_t steps() const { return steps_; }
+
+ private:
+  TimePoint until_{};
+  TimePoint failed_at_{};  // the first failure of the last step
+  std::uint32_t steps_ = 0;
+  bool failing_ = false;
+};
+
+}  // namespace weir::pool

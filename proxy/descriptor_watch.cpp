@@ -1,0 +1,103 @@
+#include "proxy/descriptor_watch.hpp"
+
+#include <spdlog/spdlog.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+
+#include "metrics/process.hpp"
+
+namespace weir::proxy {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto interval = 200ms;
+constexpr std::uint64_t warming_percent = 10;  // free descriptors below which pools stop warming
+constexpr std::uint64_t closing_percent = 5;   // and below which idle connections close
+
+bool keeps_connections(const pool::Upstream& upstream) {
+  const config::Pool& pool = upstream.config().pool;
+  return pool.mode == config::PoolMode::reset ||
+         (pool.mode == config::PoolMode::fresh && pool.min_idle > 0);
+}
+
+// Since Linux 6.2 the folder's size says it; before, its entries have to be counted.
+std::uint64_t used_descriptors() {
+  struct stat folder{};
+  if (::stat("/proc/self/fd", &folder) == 0 && folder.st_size > 0) {
+    return static_cast<std::uint64_t>(folder.st_size);
+  }
+  return metrics::open_descriptors().value_or(0);
+}
+
+}  // namespace
+
+DescriptorPlan plan_descriptors(std::uint64_t used, std::uint64_t limit) {
+  DescriptorPlan plan;
+  const std::uint64_t available = limit > used ? limit - used : 0;
+  if (available * 100 < limit * warming_percent) plan.pressure = pool::Pressure::no_warming;
+  const std::uint64_t least = (limit * closing_percent + 99) / 100;
+  if (available < least) plan.to_close = least - available;
+  return plan;
+}
+
+DescriptorWatch::DescriptorWatch(boost::asio::io_context& io, std::uint64_t limit,
+                                 const std::vector<std::unique_ptr<pool::Upstream>>& upstreams)
+    : timer_(io), limit_(limit), upstreams_(upstreams) {}
+
+void DescriptorWatch::start() {
+  if (std::ranges::any_of(upstreams_,
+                          [](const auto& upstream) { return keeps_connections(*upstream); })) {
+    look();
+  }
+}
+
+void DescriptorWatch::stop() {
+  stopped_ = true;
+  timer_.cancel();
+}
+
+void DescriptorWatch::look() {
+  const DescriptorPlan plan = plan_descriptors(used_descriptors(), limit_);
+  if (plan.pressure != pressure_) {
+    pressure_ = plan.pressure;
+    if (pressure_ == pool::Pressure::none) {
+      spdlog::info("there are enough descriptors again: pools are warmed");
+    } else {
+      spdlog::warn("less than {} % of {} descriptors are free: pools are not warmed",
+                   warming_percent, limit_);
+    }
+    const auto now = std::chrono::steady_clock::now();
+    for (const auto& upstream : upstreams_) {
+      upstream->decide([&](pool::Ledger& ledger, pool::Actions& actions) {
+        ledger.set_pressure(pressure_, now, actions);
+      });
+    }
+  }
+  close_oldest(plan.to_close);
+  timer_.expires_after(interval);
+  timer_.async_wait([this](const boost::system::error_code& error) {
+    if (!error && !stopped_) look();
+  });
+}
+
+void DescriptorWatch::close_oldest(std::uint64_t count) {
+  for (; count > 0; --count) {
+    pool::Upstream* first = nullptr;
+    pool::TimePoint oldest = pool::TimePoint::max();
+    for (const auto& upstream : upstreams_) {
+      const auto since =
+          upstream->look([](const pool::Ledger& ledger) { return ledger.oldest_idle(); });
+      if (since < oldest) {
+        oldest = since;
+        first = upstream.get();
+      }
+    }
+    if (first == nullptr) return;
+    first->decide(
+        [](pool::Ledger& ledger, pool::Actions& actions) { return ledger.shed(1, actions); });
+  }
+}
+
+}  // namespace weir::proxy

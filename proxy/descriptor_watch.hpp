@@ -1,0 +1,44 @@
+#pragma once
+// Looks now and then how many descriptors the process has left. When they get few, pools stop
+// warming; when they get very few, idle connections are closed, the oldest of all pools first, so
+// that clients are served as long as possible. Lives on the main thread.
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "pool/upstream.hpp"
+
+namespace weir::proxy {
+
+// What is to be done with so many descriptors in use. Pure.
+struct DescriptorPlan {
+  pool::Pressure pressure = pool::Pressure::none;
+  std::uint64_t to_close = 0;  // idle connections
+};
+DescriptorPlan plan_descriptors(std::uint64_t used, std::uint64_t limit);
+
+class DescriptorWatch {
+ public:
+  DescriptorWatch(boost::asio::io_context& io, std::uint64_t limit,
+                  const std::vector<std::unique_ptr<pool::Upstream>>& upstreams);
+
+  // Nothing to do where no pool keeps connections.
+  void start();
+  void stop();
+
+ private:
+  void look();
+  void close_oldest(std::uint64_t count);
+
+  boost::asio::steady_timer timer_;
+  std::uint64_t limit_;
+  const std::vector<std::unique_ptr<pool::Upstream>>& upstreams_;
+  bool stopped_ = false;
+  pool::Pressure pressure_ = pool::Pressure::none;
+};
+
+}  // namespace weir::proxy

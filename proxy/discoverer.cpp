@@ -1,0 +1,132 @@
+#include "proxy/discoverer.hpp"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <boost/asio/post.hpp>
+
+namespace weir::proxy {
+namespace {
+
+pool::TimePoint now() {
+  return std::chrono::steady_clock::now();
+}
+
+}  // namespace
+
+Discoverer::Discoverer(boost::asio::io_context& io,
+                       const std::vector<std::unique_ptr<pool::Upstream>>& upstreams, Host host)
+    : io_(io), upstreams_(upstreams), host_(std::move(host)) {
+  for (const auto& upstream : upstreams) {
+    rosters_.emplace_back(upstream->config());
+    counts_.push_back(std::make_unique<Counts>());
+    counts_.back()->answered_at = now();
+    std::size_t number = 0;
+    for (const pool::Discovery::Query& query : rosters_.back().queries()) {
+      queries_.push_back({upstream->index(), number++, query.name, {}});
+    }
+  }
+}
+
+Discoverer::~Discoverer() {
+  stop();
+}
+
+void Discoverer::start() {
+  if (queries_.empty()) return;
+  std::vector<pool::Discovery::Query> all;
+  for (const pool::Roster& roster : rosters_) {
+    all.insert(all.end(), roster.queries().begin(), roster.queries().end());
+  }
+  discovery_ = std::make_unique<pool::Discovery>(std::move(all),
+                                                 static_cast<pool::Discovery::Audience&>(*this));
+}
+
+void Discoverer::stop() {
+  discovery_.reset();
+  *alive_ = false;
+}
+
+void Discoverer::found(std::size_t query, std::vector<pool::Found> endpoints) {
+  boost::asio::post(io_, [this, query, alive = alive_, moved = std::move(endpoints)]() mutable {
+    if (*alive) answered(queries_[query], std::move(moved));
+  });
+}
+
+void Discoverer::not_found(std::size_t query, std::string why) {
+  boost::asio::post(io_, [this, query, alive = alive_, moved = std::move(why)]() mutable {
+    if (*alive) failed(queries_[query], std::move(moved));
+  });
+}
+
+void Discoverer::answered(Query& query, std::vector<pool::Found> endpoints) {
+  pool::Upstream& upstream = *upstreams_[query.upstream];
+  Counts& counts = *counts_[query.upstream];
+  counts.good.fetch_add(1, std::memory_order_relaxed);
+  if (!std::exchange(query.fault, {}).empty()) {
+    spdlog::info("upstream {}: {} is found again", upstream.config().name, query.name);
+  }
+  const bool all_good = std::ranges::all_of(queries_, [&](const Query& each) {
+    return each.upstream != query.upstream || each.fault.empty();
+  });
+  if (all_good) counts.answered_at = now();
+  pool::Roster& roster = rosters_[query.upstream];
+  if (!roster.found(query.number, std::move(endpoints))) return;
+  const std::vector<pool::EndpointPointer> wanted = roster.endpoints();
+  log_changes(upstream, wanted);
+  std::vector<pool::EndpointPointer> seated;
+  upstream.set_endpoints(wanted, now(), [&](const std::vector<pool::EndpointPointer>& seats) {
+    host_.before(upstream, seats);
+    seated = seats;
+  });
+  if (roster.is_complete()) {
+    upstream.decide([](pool::Ledger& ledger, pool::Actions& actions) {
+      ledger.expect_endpoints(false, "no name leads to an endpoint", now(), actions);
+    });
+  }
+  host_.after(upstream, seated);
+}
+
+void Discoverer::failed(Query& query, std::string why) {
+  pool::Upstream& upstream = *upstreams_[query.upstream];
+  counts_[query.upstream]->failed.fetch_add(1, std::memory_order_relaxed);
+  if (query.fault != why) {
+    spdlog::warn("upstream {}: {}; the endpoints stay as they are", upstream.config().name, why);
+  }
+  query.fault = why;
+  // Sessions do not wait any longer for a name that cannot be found.
+  upstream.decide([&](pool::Ledger& ledger, pool::Actions& actions) {
+    if (ledger.endpoint_count() == 0) {
+      ledger.expect_endpoints(false, std::move(why), now(), actions);
+    }
+  });
+}
+
+void Discoverer::log_changes(const pool::Upstream& upstream,
+                             const std::vector<pool::EndpointPointer>& wanted) const {
+  std::vector<std::string> before;
+  upstream.look([&](const pool::Ledger& ledger) {
+    for (pool::EndpointIndex i = 0; i < ledger.seat_count(); ++i) {
+      if (ledger.is_present(i)) before.push_back(ledger.endpoint(i)->name);
+    }
+    return 0;
+  });
+  const std::string& name = upstream.config().name;
+  for (const pool::EndpointPointer& each : wanted) {
+    if (std::erase(before, each->name) == 0) {
+      spdlog::info("upstream {}: endpoint {} has come", name, each->name);
+    }
+  }
+  for (const std::string& gone : before) {
+    spdlog::info("upstream {}: endpoint {} has left", name, gone);
+  }
+}
+
+Discoverer::Figures Discoverer::figures(std::size_t upstream) const {
+  const Counts& counts = *counts_[upstream];
+  return {!rosters_[upstream].queries().empty(), counts.good.load(std::memory_order_relaxed),
+          counts.failed.load(std::memory_order_relaxed),
+          std::chrono::duration<double>(now() - counts.answered_at.load()).count()};
+}
+
+}  // namespace weir::proxy

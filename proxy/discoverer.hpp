@@ -1,0 +1,72 @@
+#pragma once
+// Follows the names of the configuration: asks discovery, and makes what it finds the endpoints of
+// the upstreams. An answer that changes nothing is only counted; one that fails leaves everything
+// as it was. Lives on the main thread; figures() may be asked from any.
+
+#include <atomic>
+#include <boost/asio/io_context.hpp>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "pool/discovery.hpp"
+#include "pool/upstream.hpp"
+
+namespace weir::proxy {
+
+class Discoverer final : private pool::Discovery::Audience {
+ public:
+  // Told who sits where: before sessions can get there, and after.
+  struct Host {
+    std::function<void(pool::Upstream&, const std::vector<pool::EndpointPointer>&)> before;
+    std::function<void(pool::Upstream&, const std::vector<pool::EndpointPointer>&)> after;
+  };
+
+  Discoverer(boost::asio::io_context& io,
+             const std::vector<std::unique_ptr<pool::Upstream>>& upstreams, Host host);
+  ~Discoverer();
+
+  // Begins to look the names up, if there are any. Throws std::runtime_error.
+  void start();
+  void stop();
+
+  struct Figures {
+    bool has_names = false;
+    std::uint64_t good = 0;
+    std::uint64_t failed = 0;
+    double age_seconds = 0;  // since all of its names were answered; since the start if never
+  };
+  Figures figures(std::size_t upstream) const;
+
+ private:
+  struct Counts {
+    std::atomic<std::uint64_t> good{0};
+    std::atomic<std::uint64_t> failed{0};
+    std::atomic<pool::TimePoint> answered_at;
+  };
+  struct Query {
+    std::size_t upstream;
+    std::size_t number;  // of the upstream's
+    std::string name;
+    std::string fault;  // the last answer's; empty = it was good
+  };
+
+  void found(std::size_t query, std::vector<pool::Found> endpoints) override;
+  void not_found(std::size_t query, std::string why) override;
+  void answered(Query& query, std::vector<pool::Found> endpoints);
+  void failed(Query& query, std::string why);
+  void log_changes(const pool::Upstream& upstream,
+                   const std::vector<pool::EndpointPointer>& wanted) const;
+
+  boost::asio::io_context& io_;
+  const std::vector<std::unique_ptr<pool::Upstream>>& upstreams_;
+  Host host_;
+  std::vector<pool::Roster> rosters_;            // by upstream
+  std::vector<std::unique_ptr<Counts>> counts_;  // by upstream
+  std::vector<Query> queries_;
+  // The answers posted to the main thread may outlive this.
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+  std::unique_ptr<pool::Discovery> discovery_;
+};
+
+}  // namespace weir::proxy

@@ -1,0 +1,63 @@
+#include "proxy/endpoint_totals.hpp"
+
+namespace weir::proxy {
+
+EndpointTotals EndpointTotals::operator-(const EndpointTotals& before) const {
+  EndpointTotals result = *this;
+  result.received -= before.received;
+  result.sent -= before.sent;
+  result.checks_passed -= before.checks_passed;
+  result.checks_failed -= before.checks_failed;
+  for (std::size_t i = 0; i < open_failures.size(); ++i) {
+    result.open_failures[i] -= before.open_failures[i];
+  }
+  return result;
+}
+
+EndpointBooks::EndpointBooks(const std::vector<std::unique_ptr<Worker>>& workers,
+                             const std::vector<std::unique_ptr<pool::Upstream>>& upstreams)
+    : workers_(workers) {
+  for (const auto& upstream : upstreams) {
+    auto& seats = seats_.emplace_back(upstream->capacity());
+    upstream->look([&](const pool::Ledger& ledger) {
+      for (pool::EndpointIndex i = 0; i < seats.size(); ++i) {
+        if (ledger.endpoint(i) != nullptr) seats[i].name = ledger.endpoint(i)->name;
+      }
+      return 0;
+    });
+  }
+}
+
+void EndpointBooks::seat(const pool::Upstream& upstream,
+                         const std::vector<pool::EndpointPointer>& seats) {
+  const std::scoped_lock lock(mutex_);
+  std::vector<Seat>& known = seats_[upstream.index()];
+  for (pool::EndpointIndex i = 0; i < seats.size(); ++i) {
+    if (seats[i] == nullptr || known[i].name == seats[i]->name) continue;
+    known[i] = {seats[i]->name, sum(upstream, i)};
+  }
+}
+
+EndpointTotals EndpointBooks::totals(const pool::Upstream& upstream,
+                                     pool::EndpointIndex index) const {
+  const std::scoped_lock lock(mutex_);
+  return sum(upstream, index) - seats_[upstream.index()][index].before;
+}
+
+EndpointTotals EndpointBooks::sum(const pool::Upstream& upstream, pool::EndpointIndex index) const {
+  EndpointTotals total;
+  for (const auto& worker : workers_) {
+    const EndpointCounters& counters =
+        std::as_const(*worker).connections(upstream.index()).counters().endpoints[index];
+    total.received += counters.received.value();
+    total.sent += counters.sent.value();
+    total.checks_passed += counters.checks_passed.value();
+    total.checks_failed += counters.checks_failed.value();
+    for (std::size_t i = 0; i < total.open_failures.size(); ++i) {
+      total.open_failures[i] += counters.open_failures[i].value();
+    }
+  }
+  return total;
+}
+
+}  // namespace weir::proxy

@@ -1,0 +1,61 @@
+#pragma once
+// A connection to an endpoint, from socket() to its end: what Connections keeps of it. Confined to
+// the worker that holds it; between workers it travels with its stream detached.
+
+#include <boost/intrusive/list.hpp>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "pool/ledger.hpp"
+#include "proxy/deadlines.hpp"
+#include "proxy/stream.hpp"
+
+namespace weir::proxy {
+
+class Connections;
+
+struct HeldTag;
+using HeldHook = boost::intrusive::list_base_hook<boost::intrusive::tag<HeldTag>>;
+
+class ServerConnection final : public pool::Connection,
+                               public HeldHook,
+                               private StreamOwner,
+                               private Deadline {
+ public:
+  ServerConnection(Connections& home, pool::EndpointPointer target)
+      : home_(&home), target_(std::move(target)) {}
+
+  Stream& stream() { return stream_; }
+  const pool::EndpointPointer& target() const { return target_; }
+
+  // With server_speaks_first: what the server has said before it was lent. Empty otherwise.
+  std::string take_greeting();
+  // TCP keep-alive and TCP_USER_TIMEOUT as configured, once. They tell of a silent peer after tens
+  // of seconds; so whoever lives less need not pay for them.
+  void watch_peer();
+
+ private:
+  friend class Connections;
+  friend class LeaseRequest;
+  enum class Stage : std::uint8_t { connecting, handshake, greeting, idle, leased, resetting };
+
+  void stream_ready(Stream& stream) override;
+  void expired(TimePoint now) override;
+  // Takes what the server has said: false when that is more than `most` bytes in all, or its end.
+  bool hear(std::size_t most);
+  // Is it there, and silent as far as it has to be? One look.
+  bool is_good();
+
+  Connections* home_;
+  pool::EndpointPointer target_;
+  Stream stream_;
+  Stage stage_ = Stage::connecting;
+  bool peer_watched_ = false;
+  std::uint8_t resets_left_ = 0;
+  std::unique_ptr<pool::Opening> opening_;
+  TimePoint phase_began_;
+  std::unique_ptr<std::string> heard_;  // the greeting, or the answer to the reset so far
+};
+
+}  // namespace weir::proxy
