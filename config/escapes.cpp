@@ -35,17 +35,16 @@ std::expected<std::string, std::string> parse_escapes(std::string_view text) {
         const auto [end, error] =
             std::from_chars(digits.data(), digits.data() + digits.size(), value, 16);
         if (error != std::errc{} || end != digits.data() + 2) {
-          return std::unexpected(fmt::format("{}: `\\x` needs two hexadecimal digits after it",
-                                             in_backticks(text)));
+          return std::unexpected(
+              fmt::format("{}: `\\x` needs two hexadecimal digits after it", in_backticks(text)));
         }
         bytes += static_cast<char>(value);
         i += 2;
         break;
       }
       default:
-        return std::unexpected(
-            fmt::format("{} has an unknown escape: there are \\r \\n \\t \\\\ and \\xNN",
-                        in_backticks(text)));
+        return std::unexpected(fmt::format(
+            "{} has an unknown escape: there are \\r \\n \\t \\\\ and \\xNN", in_backticks(text)));
     }
   }
   return bytes;

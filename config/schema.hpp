@@ -26,7 +26,7 @@ enum class Type {
   durations,  // a range such as 100ms..15s
   keepalive,  // idle time, interval and count, such as 30s,10s,3
   text,
-  bytes,  // text with the escapes \r \n \t \xNN
+  bytes,      // text with the escapes \r \n \t \xNN
   name,       // of a route
   reference,  // the name of something defined elsewhere in the file
   path,       // of a file, relative to the file that names it

@@ -10,20 +10,17 @@ namespace {
 constexpr Key keys[] = {
     {.path = "upstreams.*.health_check",
      .help = "How endpoints are checked; absent = not at all.",
-     .set =
-         [](Target& at, const Value& value) {
-           at.upstream->health_check.emplace().place = value.place;
-         }},
+     .set = [](Target& at,
+               const Value& value) { at.upstream->health_check.emplace().place = value.place; }},
     {.path = "upstreams.*.health_check.type",
      .type = Type::choice,
      .words = "tcp|tls|http|exchange|redis",
      .standard = "tcp",
-     .help = "What a check does: connect, and then a TLS handshake, a request, an exchange of bytes "
-             "or a PING.",
-     .set =
-         [](Target& at, const Value& value) {
-           at.upstream->health_check->type = value.as<CheckType>();
-         }},
+     .help =
+         "What a check does: connect, and then a TLS handshake, a request, an exchange of bytes "
+         "or a PING.",
+     .set = [](Target& at,
+               const Value& value) { at.upstream->health_check->type = value.as<CheckType>(); }},
     {.path = "upstreams.*.health_check.interval",
      .type = Type::duration,
      .standard = "5s",
@@ -71,8 +68,7 @@ constexpr Key keys[] = {
          [](Target& at, const Value& value) {
            at.upstream->health_check->port = static_cast<std::uint16_t>(value.integer);
          }},
-    {.path = "upstreams.*.health_check.http",
-     .help = "The request of type: http."},
+    {.path = "upstreams.*.health_check.http", .help = "The request of type: http."},
     {.path = "upstreams.*.health_check.http.path",
      .type = Type::text,
      .standard = "/healthz",

@@ -12,8 +12,9 @@ constexpr Key keys[] = {
      .words = "fresh|off|reset|http",
      .later = "http",
      .standard = "fresh",
-     .help = "fresh = opened ahead and lent once; reset = lent again after the reset exchange; off = "
-             "dialled for each session.",
+     .help =
+         "fresh = opened ahead and lent once; reset = lent again after the reset exchange; off = "
+         "dialled for each session.",
      .set = [](Target& at, const Value& value) { at.upstream->pool.mode = value.as<PoolMode>(); }},
     {.path = "upstreams.*.pool.max_connections",
      .type = Type::count,

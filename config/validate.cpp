@@ -172,7 +172,8 @@ void Validator::check_upstream_tls(const Upstream& upstream, const Entry& writte
     return endpoint.kind == Endpoint::Kind::service;
   });
   if (has_service && tls.verify && written.value.find("server_name") == nullptr) {
-    report_.error(written.key_mark, "the servers of an SRV record have no name that TLS could trust",
+    report_.error(written.key_mark,
+                  "the servers of an SRV record have no name that TLS could trust",
                   "write `server_name`");
   }
 }
@@ -202,16 +203,16 @@ void Validator::check_pool_mode(const Upstream& upstream, const Entry& written) 
     report_.error(upstream.proxy_protocol_place,
                   "`proxy_protocol` excludes `mode: reset`: the header names one client");
   } else if (speaks != nullptr && pool.server_speaks_first) {
-    report_.error(upstream.proxy_protocol_place,
-                  "`proxy_protocol` excludes `server_speaks_first`: the server waits for the header");
+    report_.error(
+        upstream.proxy_protocol_place,
+        "`proxy_protocol` excludes `server_speaks_first`: the server waits for the header");
   }
 }
 
 void Validator::check_health(const Upstream& upstream, const Entry& written) {
   if (!upstream.health_check || has_fault(written.value)) return;
   const HealthCheck& check = *upstream.health_check;
-  if (check.type == CheckType::exchange &&
-      (!check.exchange || check.exchange->expect.empty())) {
+  if (check.type == CheckType::exchange && (!check.exchange || check.exchange->expect.empty())) {
     report_.error(written.key_mark, "`type: exchange` needs to know the bytes",
                   "write `exchange: { send: \"...\", expect: \"...\" }`");
   }

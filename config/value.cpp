@@ -140,9 +140,9 @@ Result parse_number(const Key& key, const Scalar& scalar) {
         fmt::format("`{}` must be {}, not {}", key.last_name(), describe(key), in_backticks(text)));
   }
   if (key.most > 0 && value.real > static_cast<double>(key.most)) {
-    return mistake(fmt::format("{} is out of range: {}", key_and_value(key, text),
-                               range_text(key, std::to_string(key.least),
-                                          std::to_string(key.most))));
+    return mistake(
+        fmt::format("{} is out of range: {}", key_and_value(key, text),
+                    range_text(key, std::to_string(key.least), std::to_string(key.most))));
   }
   return value;
 }
@@ -217,8 +217,8 @@ Result parse_durations(const Key& key, const Scalar& scalar) {
 
 Result parse_keepalive(const Key& key, const Scalar& scalar) {
   const std::size_t first = scalar.text.find(',');
-  const std::size_t second = first == std::string_view::npos ? first
-                                                             : scalar.text.find(',', first + 1);
+  const std::size_t second =
+      first == std::string_view::npos ? first : scalar.text.find(',', first + 1);
   if (second == std::string_view::npos) {
     return mistake(fmt::format("`{}` must be {}, not {}", key.last_name(), describe(key),
                                in_backticks(scalar.text)));
@@ -232,8 +232,8 @@ Result parse_keepalive(const Key& key, const Scalar& scalar) {
     if (!duration) return std::unexpected(duration.error());
     // The kernel counts in seconds, up to 32767.
     if (*duration < std::chrono::seconds(1) || *duration > std::chrono::seconds(32767)) {
-      return mistake(fmt::format("{} is out of range: the kernel takes 1s to 32767s",
-                                 in_backticks(parts[i])));
+      return mistake(
+          fmt::format("{} is out of range: the kernel takes 1s to 32767s", in_backticks(parts[i])));
     }
     *targets[i] = *duration;
   }
@@ -242,8 +242,8 @@ Result parse_keepalive(const Key& key, const Scalar& scalar) {
       std::from_chars(digits.data(), digits.data() + digits.size(), value.keepalive.count);
   if (error != std::errc{} || end != digits.data() + digits.size() || value.keepalive.count < 1 ||
       value.keepalive.count > 127) {
-    return mistake(fmt::format("{} is no number of probes: it must be 1 to 127",
-                               in_backticks(digits)));
+    return mistake(
+        fmt::format("{} is no number of probes: it must be 1 to 127", in_backticks(digits)));
   }
   return value;
 }

@@ -16,20 +16,22 @@ class Backoff {
   // `chance` is in [0, 1).
   void fail(const config::Backoff& limits, TimePoint now, double chance) {
     failing_ = true;
-    if (now < until_ || (steps_ > 0 && now - failed_at_ < limits.first)) return;
-    failed_at_ = now;
+    if (now < until_) return;
+    if (steps_ == 0 || now - stepped_at_ >= limits.first) {
+      ++steps_;
+      stepped_at_ = now;
+    }
     const Nanoseconds pause =
-        std::min<Nanoseconds>(limits.first * (1LL << std::min(steps_, 30U)), limits.most);
-    ++steps_;
+        std::min<Nanoseconds>(limits.first * (1LL << std::min(steps_ - 1, 30U)), limits.most);
     until_ = now + std::chrono::duration_cast<Nanoseconds>(pause * chance);
   }
   // A connection was opened: the next ones need not come one by one.
-  void open() {
-    failing_ = false;
+  void open() { failing_ = false; }
+  // One has proved itself: the next failure is the first.
+  void prove() {
+    steps_ = 0;
     until_ = {};
   }
-  // One has proved itself: the next failure is the first.
-  void prove() { steps_ = 0; }
   void reset() { *this = {}; }
 
   // Failing: one connection is tried at a time.
@@ -40,7 +42,7 @@ class Backoff {
 
  private:
   TimePoint until_{};
-  TimePoint failed_at_{};  // the first failure of the last step
+  TimePoint stepped_at_{};
   std::uint32_t steps_ = 0;
   bool failing_ = false;
 };

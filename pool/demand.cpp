@@ -9,17 +9,28 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr std::chrono::duration<double> half_life = 10s;
+// What is younger than this counts in full.
+constexpr Nanoseconds no_age = 100ms;
 // A shorter span would only measure how a burst was cut in pieces.
 constexpr Nanoseconds shortest_span = 1ms;
+constexpr std::size_t most_samples = 64;
 // The percentile is worked out anew after so many openings.
 constexpr std::size_t refresh_after = 8;
+
+double decayed(double value, Nanoseconds age) {
+  if (age < no_age) return value;
+  return value * std::exp2(-std::chrono::duration<double>(age) / half_life);
+}
 
 }  // namespace
 
 void Demand::arrived(TimePoint now) {
-  const Nanoseconds span = std::max(span_, shortest_span);
-  if (now - span_began_ >= span) {
-    peak_ = value(now);
+  if (now - span_began_ >= std::max(span_, shortest_span)) {
+    const double before = peak(now);
+    if (arrivals_ >= before || now - peak_at_ >= no_age) {
+      peak_ = std::max(decayed(arrivals_, now - span_began_), before);
+      peak_at_ = now;
+    }
     arrivals_ = 0;
     span_began_ = now;
   }
@@ -27,25 +38,27 @@ void Demand::arrived(TimePoint now) {
 }
 
 void Demand::opened(Nanoseconds took) {
-  samples_[sample_count_ % most_samples] = took;
+  if (samples_.size() < most_samples) {
+    samples_.push_back(took);
+  } else {
+    samples_[sample_count_ % most_samples] = took;
+  }
   ++sample_count_;
   if (sample_count_ > refresh_after && sample_count_ % refresh_after != 0) return;
-  const std::size_t count = std::min(sample_count_, most_samples);
   auto sorted = samples_;
-  const auto rank = static_cast<std::ptrdiff_t>((count * 95 + 99) / 100 - 1);
-  std::nth_element(sorted.begin(), sorted.begin() + rank,
-                   sorted.begin() + static_cast<std::ptrdiff_t>(count));
-  span_ = sorted[static_cast<std::size_t>(rank)];
+  const std::size_t rank = (sorted.size() * 95 + 99) / 100 - 1;
+  std::nth_element(sorted.begin(), sorted.begin() + static_cast<std::ptrdiff_t>(rank),
+                   sorted.end());
+  span_ = sorted[rank];
 }
 
 double Demand::value(TimePoint now) const {
   const bool over = now - span_began_ >= std::max(span_, shortest_span);
-  const double age = over ? std::chrono::duration<double>(now - span_began_) / half_life : 0;
-  return std::max(peak(now), arrivals_ * std::exp2(-age));
+  return std::max(peak(now), over ? decayed(arrivals_, now - span_began_) : arrivals_);
 }
 
 double Demand::peak(TimePoint now) const {
-  return peak_ * std::exp2(-std::chrono::duration<double>(now - span_began_) / half_life);
+  return decayed(peak_, now - peak_at_);
 }
 
 }  // namespace weir::pool

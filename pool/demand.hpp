@@ -4,8 +4,8 @@
 // because sessions come in bunches, the rate is the highest of recent spans that are each as long
 // as an opening (its p95), forgotten by half every ten seconds. Pure.
 
-#include <array>
 #include <cstddef>
+#include <vector>
 
 #include "pool/connection.hpp"
 
@@ -20,15 +20,15 @@ class Demand {
   Nanoseconds time_to_open() const { return span_; }
 
  private:
-  static constexpr std::size_t most_samples = 64;
   double peak(TimePoint now) const;
 
-  std::array<Nanoseconds, most_samples> samples_{};
-  std::size_t sample_count_ = 0;
   Nanoseconds span_{0};  // the p95 of the samples
   TimePoint span_began_;
   double arrivals_ = 0;  // in this span
-  double peak_ = 0;      // of the spans before, as it was at span_began_
+  double peak_ = 0;      // of the spans before, as it was at peak_at_
+  TimePoint peak_at_;
+  std::vector<Nanoseconds> samples_;
+  std::size_t sample_count_ = 0;
 };
 
 }  // namespace weir::pool

@@ -1,7 +1,9 @@
 #pragma once
 // Finds the endpoints behind names: one thread with c-ares looks A, AAAA and SRV records up, again
 // when their time to live is over, and reports each answer. A failure, NXDOMAIN included, is
-// reported as such and changes nothing that was reported before. It holds no endpoints itself.
+// reported as such and changes nothing that was reported before; where only a part of a look-up
+// fails (one family, one target of a service), that part stays as it was. It holds no endpoints
+// itself.
 
 #include <cstddef>
 #include <cstdint>

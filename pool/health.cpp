@@ -8,7 +8,7 @@ Health::Change Health::record(bool success) {
     return Change::none;
   }
   ++streak_;
-  if (streak_ < (healthy_ ? check_.unhealthy_after : check_.healthy_after)) return Change::none;
+  if (streak_ < (healthy_ ? unhealthy_after_ : healthy_after_)) return Change::none;
   healthy_ = success;
   streak_ = 0;
   return success ? Change::became_healthy : Change::became_unhealthy;

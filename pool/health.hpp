@@ -11,19 +11,24 @@ namespace weir::pool {
 
 class Health {
  public:
-  explicit Health(const config::HealthCheck& check) : check_(check) {}
+  explicit Health(const config::HealthCheck& check)
+      : interval_(check.interval),
+        fast_interval_(check.fast_interval),
+        healthy_after_(check.healthy_after),
+        unhealthy_after_(check.unhealthy_after) {}
 
   enum class Change : std::uint8_t { none, became_healthy, became_unhealthy };
   Change record(bool success);
 
   bool healthy() const { return healthy_; }
   // When the next check is due: soon while results disagree with the state.
-  config::Duration next_interval() const {
-    return streak_ > 0 ? check_.fast_interval : check_.interval;
-  }
+  config::Duration next_interval() const { return streak_ > 0 ? fast_interval_ : interval_; }
 
  private:
-  config::HealthCheck check_;
+  config::Duration interval_;
+  config::Duration fast_interval_;
+  std::uint32_t healthy_after_;
+  std::uint32_t unhealthy_after_;
   bool healthy_ = true;
   std::uint32_t streak_ = 0;  // results in a row that contradict the state
 };

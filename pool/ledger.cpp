@@ -39,8 +39,8 @@ class Ledger::Candidates final : public Balancer::View {
     return Ledger::load(ledger_.seats_[endpoint]);
   }
   std::uint32_t tier() const override { return tier_; }
-  double tier_weight() const override { return ledger_.tier_weights_[tier_]; }
-  std::uint32_t tier_load() const override { return ledger_.total_load(); }
+  double tier_weight() const override { return ledger_.tiers_[tier_].weight; }
+  std::uint32_t tier_load() const override { return ledger_.tiers_[tier_].load; }
 
  private:
   const Ledger& ledger_;
@@ -102,6 +102,7 @@ Ledger::Asked Ledger::acquire(WorkerIndex worker, std::span<const EndpointIndex>
     if (connection != nullptr) {
       ++seat.counts.leased;
       ++connection->uses;
+      note_load(seat);
       warm_endpoint(*endpoint, now, actions);
       if (connection->worker == worker) return {connection, nullptr, false};
     }
@@ -170,6 +171,7 @@ Ledger::Placed Ledger::opened(const Opening& opening, Connection& connection, Ti
     seat.ejection.succeed();
     exchange_openings(opening);
   }
+  note_load(seat);
   Placed placed = place(connection, now, actions);
   warm_endpoint(opening.endpoint, now, actions);
   return placed;
@@ -233,7 +235,7 @@ std::optional<Closed> Ledger::worn_out(const Connection& connection, TimePoint n
 
 Ledger::Placed Ledger::returned(Connection& connection, TimePoint now, Actions& actions) {
   Seat& seat = seats_[connection.endpoint];
-  seat.backoff.prove();
+  prove(seat);
   seat.ejection.succeed();
   return place(connection, now, actions);
 }
@@ -247,7 +249,7 @@ void Ledger::released(EndpointIndex endpoint, Closed why, TimePoint now, Actions
   if (why == Closed::peer_closed) {
     failed(endpoint, true, now, actions);
   } else {
-    seat.backoff.prove();
+    prove(seat);
     seat.ejection.succeed();
   }
   serve_queue(now, actions);
@@ -279,13 +281,11 @@ std::uint32_t Ledger::load(const Seat& seat) {
 
 void Ledger::add_warming(Seat& seat, WorkerIndex worker) {
   ++seat.warming;
-  ++warming_total_;
   ++warming_on_[worker];
 }
 
 void Ledger::remove_warming(Seat& seat, WorkerIndex worker) {
   --seat.warming;
-  --warming_total_;
   --warming_on_[worker];
 }
 
@@ -326,6 +326,7 @@ bool Ledger::serve(std::shared_ptr<Waiter> waiter, TimePoint now, Actions& actio
   if (Connection* connection = take_idle(*endpoint, waiter->worker)) {
     ++seats_[*endpoint].counts.leased;
     ++connection->uses;
+    note_load(seats_[*endpoint]);
     dequeue(*waiter);
     waiter->state = Waiter::State::granted;
     actions.emplace_back(Hand{connection, waiter});
@@ -419,6 +420,7 @@ void Ledger::start(EndpointIndex endpoint, WorkerIndex worker, std::shared_ptr<W
   } else {
     add_warming(seat, worker);
   }
+  note_load(seat);
   opening->waiter = std::move(waiter);
   actions.emplace_back(Open{std::move(opening)});
 }
@@ -460,7 +462,6 @@ Ledger::Placed Ledger::place(Connection& connection, TimePoint now, Actions& act
 void Ledger::check_invariants() const {
   std::uint32_t total = 0;
   std::uint32_t idle_total = 0;
-  std::uint32_t warming_total = 0;
   std::uint32_t troubled = 0;
   std::uint64_t live = 0;
   for (const Seat& seat : seats_) {
@@ -475,12 +476,18 @@ void Ledger::check_invariants() const {
                 "who has left or is unhealthy has no idle connections");
     total += seat.counts.total();
     idle_total += seat.counts.idle;
-    warming_total += seat.warming;
     troubled += seat.troubled ? 1U : 0U;
     live += seat.counts.idle + seat.counts.leased;
   }
+  std::vector<std::uint32_t> loads(tiers_.size());
+  for (const Seat& seat : seats_) {
+    if (takes_sessions(seat)) loads[seat.endpoint->tier] += load(seat);
+  }
+  for (std::size_t i = 0; i < loads.size(); ++i) {
+    WEIR_ASSERT(loads[i] == tiers_[i].load, "a tier's load is that of its endpoints");
+  }
   WEIR_ASSERT(total == total_, "the total is the sum of the endpoints");
-  WEIR_ASSERT(idle_total == idle_total_ && warming_total == warming_total_, "so are the parts");
+  WEIR_ASSERT(idle_total == idle_total_, "so is that of idle ones");
   WEIR_ASSERT(troubled == troubled_, "endpoints in trouble are counted");
   WEIR_ASSERT(pool_.max_total == 0 || total_ <= pool_.max_total, "max_total holds");
   std::uint64_t closed = 0;

@@ -238,6 +238,7 @@ class Ledger {
     TimePoint catching_up_until;
     TimePoint ramp_began;  // of slow_start; min = its weight is full
     bool troubled = false;
+    std::uint32_t noted_load = 0;  // what tiers_ counts
 
     Demand demand;
     Backoff backoff;
@@ -247,11 +248,14 @@ class Ledger {
   class Candidates;
 
   static std::uint32_t load(const Seat& seat);
-  std::uint32_t total_load() const { return total_ - idle_total_ - warming_total_; }
   void add_warming(Seat& seat, WorkerIndex worker);
   void remove_warming(Seat& seat, WorkerIndex worker);
   // To be called wherever load() falls.
-  void eased(EndpointIndex endpoint) { balancer_->eased(endpoint, load(seats_[endpoint])); }
+  void eased(EndpointIndex endpoint) {
+    note_load(seats_[endpoint]);
+    balancer_->eased(endpoint, load(seats_[endpoint]));
+  }
+  void note_load(Seat& seat);
   double chance();
 
   // Sessions.
@@ -295,6 +299,7 @@ class Ledger {
   std::optional<std::uint32_t> tier_for(std::span<const EndpointIndex> tried) const;
   void failed(EndpointIndex endpoint, bool of_session, TimePoint now, Actions& actions);
   void eject(EndpointIndex endpoint, TimePoint now, Actions& actions);
+  void prove(Seat& seat);
   void note_trouble(Seat& seat);
   void begin_catching_up(EndpointIndex endpoint, TimePoint now, Actions& actions);
   void ramp(EndpointIndex endpoint, TimePoint now, Actions& actions);
@@ -312,13 +317,17 @@ class Ledger {
   const config::Pool& pool_;  // its
   std::vector<Seat> seats_;
   std::vector<EndpointIndex> present_;  // ascending
-  std::vector<double> tier_weights_;    // by tier: what its endpoints that take sessions weigh
+  // By tier: of its endpoints that take sessions.
+  struct Tier {
+    double weight = 0;
+    std::uint32_t load = 0;
+  };
+  std::vector<Tier> tiers_;
   std::unique_ptr<Balancer> balancer_;
   Queue queue_;
-  std::uint32_t starved_ = 0;   // waiters in the queue with no opening of their own
-  std::uint32_t total_ = 0;     // opening + idle + leased at all endpoints
+  std::uint32_t starved_ = 0;  // waiters in the queue with no opening of their own
+  std::uint32_t total_ = 0;    // opening + idle + leased at all endpoints
   std::uint32_t idle_total_ = 0;
-  std::uint32_t warming_total_ = 0;
   std::uint32_t troubled_ = 0;  // seats for which passed_over() may be true
   std::uint64_t opened_ = 0;
   std::array<std::uint64_t, closed_count> closed_{};

@@ -65,6 +65,7 @@ void Ledger::set_endpoints(std::vector<EndpointPointer> seats, std::unique_ptr<B
       come(i, std::move(seats[i]), now, actions);
     } else {
       seat.endpoint = std::move(seats[i]);
+      if (seat.endpoint->weight == 0) seat.ramp_began = {};
       if (seat.ramp_began != TimePoint{}) ramp(i, now, actions);
     }
   }
@@ -74,8 +75,7 @@ void Ledger::set_endpoints(std::vector<EndpointPointer> seats, std::unique_ptr<B
   warm_all(now, actions);
 }
 
-void Ledger::expect_endpoints(bool expected, std::string why_not, TimePoint now,
-                              Actions& actions) {
+void Ledger::expect_endpoints(bool expected, std::string why_not, TimePoint now, Actions& actions) {
   expecting_ = expected;
   why_not_found_ = std::move(why_not);
   fail_hopeless(actions);
@@ -109,9 +109,9 @@ void Ledger::come(EndpointIndex endpoint, EndpointPointer pointer, TimePoint now
   begin_catching_up(endpoint, now, actions);
 }
 
-std::optional<Ledger::Checked> Ledger::checked(const EndpointPointer& endpoint,
-                                               EndpointIndex index, bool passed, std::string why,
-                                               TimePoint now, Actions& actions) {
+std::optional<Ledger::Checked> Ledger::checked(const EndpointPointer& endpoint, EndpointIndex index,
+                                               bool passed, std::string why, TimePoint now,
+                                               Actions& actions) {
   Seat& seat = seats_[index];
   if (!seat.present || !seat.health || seat.endpoint->name != endpoint->name) return std::nullopt;
   seat.check_words = std::move(why);
@@ -185,13 +185,23 @@ void Ledger::ramp(EndpointIndex endpoint, TimePoint now, Actions& actions) {
 }
 
 void Ledger::weigh_tiers(TimePoint now) {
-  tier_weights_.clear();
-  for (const EndpointIndex index : present_) {
-    const Seat& seat = seats_[index];
+  tiers_.clear();
+  for (Seat& seat : seats_) {
+    seat.noted_load = 0;
+    if (!seat.present) continue;
     const std::size_t tier = seat.endpoint->tier;
-    if (tier >= tier_weights_.size()) tier_weights_.resize(tier + 1);
-    if (takes_sessions(seat)) tier_weights_[tier] += share(seat, now);
+    if (tier >= tiers_.size()) tiers_.resize(tier + 1);
+    if (takes_sessions(seat)) tiers_[tier].weight += share(seat, now);
+    note_load(seat);
   }
+}
+
+// Keeps the load of a tier up to date: of the same endpoints that its weight is of.
+void Ledger::note_load(Seat& seat) {
+  if (!takes_sessions(seat)) return;
+  std::uint32_t& total = tiers_[seat.endpoint->tier].load;
+  total -= std::exchange(seat.noted_load, load(seat));
+  total += seat.noted_load;
 }
 
 // What time changes of endpoints.
@@ -290,8 +300,15 @@ void Ledger::eject(EndpointIndex endpoint, TimePoint now, Actions& actions) {
   wake_at(seat.ejection.until(), actions);
 }
 
+// One of its connections was of use.
+void Ledger::prove(Seat& seat) {
+  seat.backoff.prove();
+  note_trouble(seat);
+}
+
 void Ledger::note_trouble(Seat& seat) {
-  const bool troubled = seat.present && (seat.catching_up || seat.backoff.failing());
+  const bool troubled =
+      seat.present && (seat.catching_up || seat.backoff.failing() || seat.backoff.steps() > 0);
   if (troubled == seat.troubled) return;
   seat.troubled = troubled;
   troubled_ = troubled ? troubled_ + 1 : troubled_ - 1;

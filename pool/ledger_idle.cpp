@@ -199,8 +199,8 @@ Ledger::Placed Ledger::keep_idle(Connection& connection, TimePoint now, Actions&
     return {Placed::Where::nobody, nullptr};
   }
   connection.idle_since = now;
-  connection.due = std::min(age_limit_of(connection),
-                            jittered(now, pool_.idle_timeout, 0.1, connection.jitter));
+  connection.due =
+      std::min(age_limit_of(connection), jittered(now, pool_.idle_timeout, 0.1, connection.jitter));
   ++seat.counts.idle;
   ++idle_total_;
   seat.idle[connection.worker].push_back(connection);
@@ -251,7 +251,7 @@ void Ledger::warm_endpoint(EndpointIndex endpoint, TimePoint now, Actions& actio
       if (proof != TimePoint::max()) wake_at(proof, actions);
       return;
     }
-    if (proof <= now) seat.backoff.prove();
+    if (proof <= now) prove(seat);
   }
   while (seat.counts.idle + seat.warming < wanted + seat.ageing && may_open(seat, now)) {
     start(endpoint, poorest_worker(seat), nullptr, now, actions);

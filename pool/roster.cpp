@@ -1,7 +1,7 @@
 #include "pool/roster.hpp"
 
-#include <algorithm>
 #include <set>
+#include <string>
 
 namespace weir::pool {
 namespace {
@@ -18,17 +18,19 @@ EndpointPointer endpoint_at(const config::Endpoint& written) {
 EndpointPointer endpoint_of(const config::Endpoint& written, const Found& found) {
   const bool is_service = written.kind == Kind::service;
   const std::uint32_t weight = is_service && written.weight > 0 ? found.weight : written.weight;
-  return std::make_shared<const Endpoint>(
-      Endpoint{found.address, found.address.text(), is_service ? "" : written.address.host, weight,
-               written.tier + found.tier});
+  return std::make_shared<const Endpoint>(Endpoint{found.address, found.address.text(),
+                                                   is_service ? "" : written.address.host, weight,
+                                                   written.tier + found.tier});
 }
 
 }  // namespace
 
 Roster::Roster(const config::Upstream& upstream) {
-  for (const config::Endpoint& each : upstream.endpoints) entries_.push_back({each, {}, false});
-  std::ranges::stable_partition(
-      entries_, [](const Entry& entry) { return entry.written.kind == Kind::address; });
+  for (const bool addresses : {true, false}) {
+    for (const config::Endpoint& each : upstream.endpoints) {
+      if ((each.kind == Kind::address) == addresses) entries_.push_back({each, {}, false});
+    }
+  }
   for (std::size_t i = 0; i < entries_.size(); ++i) {
     const config::Endpoint& written = entries_[i].written;
     if (written.kind == Kind::address) continue;

@@ -36,7 +36,7 @@ class Roster {
     bool answered = false;
   };
 
-  std::vector<Entry> entries_;           // addresses first
+  std::vector<Entry> entries_;            // addresses first
   std::vector<std::size_t> query_entry_;  // by query: its entry
   std::vector<Discovery::Query> queries_;
   std::size_t unanswered_ = 0;

@@ -89,11 +89,21 @@ void Checker::stream_ready(Stream&) {
   }
 }
 
+// A connection of our own, without a client. Some servers refuse the UNKNOWN of version 1: they are
+// told our address.
+std::string Checker::own_header(config::SendProxy version) const {
+  if (version == config::SendProxy::v2) return local_proxy_header(version);
+  ProxyFacts facts;
+  facts.source = local_address(stream_.descriptor());
+  facts.destination = SocketAddress::from(KernelAddress(endpoint_->address).data());
+  return proxy_header(version, facts);
+}
+
 void Checker::connected() {
   if (!talks()) return finish(true, {});
-  if (const config::SendProxy version = connections_.upstream().config().proxy_protocol;
-      version != config::SendProxy::off) {
-    const std::string header = local_proxy_header(version);
+  const config::SendProxy version = connections_.upstream().config().proxy_protocol;
+  if (version != config::SendProxy::off) {
+    const std::string header = own_header(version);
     if (!stream_.write(std::as_bytes(std::span(header)))) {
       return finish(false, std::strerror(stream_.last_error()));
     }

@@ -27,6 +27,7 @@ class Checker final : private StreamOwner, private Deadline {
 
   void check();
   void connected();
+  std::string own_header(config::SendProxy version) const;
   void shake_hands();
   void talk();
   void listen();

@@ -377,7 +377,8 @@ void Connections::deadline_reached(ServerConnection& connection, TimePoint now) 
     ledger.expire(connection, now, actions);
   });
   // Closed, or on its way to a session: an action about it is on its way here.
-  if (connection.pool::Connection::due > now && connection.pool::Connection::due != TimePoint::max()) {
+  if (connection.pool::Connection::due > now &&
+      connection.pool::Connection::due != TimePoint::max()) {
     connection.set(worker_.loop().deadlines(), connection.pool::Connection::due);
   }
 }
@@ -400,8 +401,8 @@ void Connections::lease_dropped(std::unique_ptr<ServerConnection> connection, po
 
 void Connections::lease_kept(std::unique_ptr<ServerConnection> owned) {
   const TimePoint now = worker_.loop().now();
-  const auto worn_out = upstream_.look(
-      [&](const pool::Ledger& ledger) { return ledger.worn_out(*owned, now); });
+  const auto worn_out =
+      upstream_.look([&](const pool::Ledger& ledger) { return ledger.worn_out(*owned, now); });
   if (worn_out) {
     lease_dropped(std::move(owned), *worn_out);
     return;

@@ -1,6 +1,7 @@
 #include "proxy/descriptor_watch.hpp"
 
 #include <spdlog/spdlog.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -14,7 +15,8 @@ using namespace std::chrono_literals;
 
 constexpr auto interval = 200ms;
 constexpr std::uint64_t warming_percent = 10;  // free descriptors below which pools stop warming
-constexpr std::uint64_t closing_percent = 5;   // and below which idle connections close
+constexpr std::uint64_t most_descriptors = 1ULL << 40;
+constexpr std::uint64_t closing_percent = 5;  // and below which idle connections close
 
 bool keeps_connections(const pool::Upstream& upstream) {
   const config::Pool& pool = upstream.config().pool;
@@ -31,10 +33,18 @@ std::uint64_t used_descriptors() {
   return metrics::open_descriptors().value_or(0);
 }
 
+// As it is now: it can be changed from outside.
+std::uint64_t descriptor_limit() {
+  rlimit limit{};
+  return ::getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : RLIM_INFINITY;
+}
+
 }  // namespace
 
 DescriptorPlan plan_descriptors(std::uint64_t used, std::uint64_t limit) {
   DescriptorPlan plan;
+  // A limit beyond all bounds is none, and its percentages would not fit.
+  if (limit > most_descriptors) return plan;
   const std::uint64_t available = limit > used ? limit - used : 0;
   if (available * 100 < limit * warming_percent) plan.pressure = pool::Pressure::no_warming;
   const std::uint64_t least = (limit * closing_percent + 99) / 100;
@@ -42,9 +52,9 @@ DescriptorPlan plan_descriptors(std::uint64_t used, std::uint64_t limit) {
   return plan;
 }
 
-DescriptorWatch::DescriptorWatch(boost::asio::io_context& io, std::uint64_t limit,
+DescriptorWatch::DescriptorWatch(boost::asio::io_context& io,
                                  const std::vector<std::unique_ptr<pool::Upstream>>& upstreams)
-    : timer_(io), limit_(limit), upstreams_(upstreams) {}
+    : timer_(io), upstreams_(upstreams) {}
 
 void DescriptorWatch::start() {
   if (std::ranges::any_of(upstreams_,
@@ -59,14 +69,15 @@ void DescriptorWatch::stop() {
 }
 
 void DescriptorWatch::look() {
-  const DescriptorPlan plan = plan_descriptors(used_descriptors(), limit_);
+  const std::uint64_t limit = descriptor_limit();
+  const DescriptorPlan plan = plan_descriptors(used_descriptors(), limit);
   if (plan.pressure != pressure_) {
     pressure_ = plan.pressure;
     if (pressure_ == pool::Pressure::none) {
       spdlog::info("there are enough descriptors again: pools are warmed");
     } else {
       spdlog::warn("less than {} % of {} descriptors are free: pools are not warmed",
-                   warming_percent, limit_);
+                   warming_percent, limit);
     }
     const auto now = std::chrono::steady_clock::now();
     for (const auto& upstream : upstreams_) {

@@ -23,7 +23,7 @@ DescriptorPlan plan_descriptors(std::uint64_t used, std::uint64_t limit);
 
 class DescriptorWatch {
  public:
-  DescriptorWatch(boost::asio::io_context& io, std::uint64_t limit,
+  DescriptorWatch(boost::asio::io_context& io,
                   const std::vector<std::unique_ptr<pool::Upstream>>& upstreams);
 
   // Nothing to do where no pool keeps connections.
@@ -35,7 +35,6 @@ class DescriptorWatch {
   void close_oldest(std::uint64_t count);
 
   boost::asio::steady_timer timer_;
-  std::uint64_t limit_;
   const std::vector<std::unique_ptr<pool::Upstream>>& upstreams_;
   bool stopped_ = false;
   pool::Pressure pressure_ = pool::Pressure::none;

@@ -59,7 +59,7 @@ Server::Server(const config::Config& config, TlsStore tls)
   shared_.handshake_limit = config.limits.handshakes;
   access_log_ = std::make_unique<AccessLog>(config.access_log, shared_.worker_count);
   build_workers();
-  follow_endpoints(descriptors);
+  follow_endpoints();
   open_listeners();
   if (config.admin.bind)
     admin_ = std::make_unique<Admin>(*config.admin.bind, static_cast<AdminSource&>(*this));
@@ -76,9 +76,9 @@ config::Address Server::admin_address() const {
 
 void Server::build_workers() {
   for (std::size_t i = 0; i < config_.upstreams.size(); ++i) {
-    upstreams_.push_back(std::make_unique<pool::Upstream>(
-        config_.upstreams[i], i, shared_.worker_count, static_cast<pool::Workers&>(*this),
-        started_));
+    upstreams_.push_back(
+        std::make_unique<pool::Upstream>(config_.upstreams[i], i, shared_.worker_count,
+                                         static_cast<pool::Workers&>(*this), started_));
   }
   for (const config::Listener& listener : config_.listeners) {
     routes_.push_back(std::make_unique<RouteTable>(listener, config_.upstreams));
@@ -103,7 +103,7 @@ void Server::build_workers() {
 }
 
 // What changes the endpoints and the pools from outside the workers.
-void Server::follow_endpoints(std::uint64_t descriptors) {
+void Server::follow_endpoints() {
   endpoint_books_ = std::make_unique<EndpointBooks>(workers_, upstreams_);
   using Endpoints = std::vector<pool::EndpointPointer>;
   Discoverer::Host host;
@@ -118,7 +118,7 @@ void Server::follow_endpoints(std::uint64_t descriptors) {
     }
   };
   discoverer_ = std::make_unique<Discoverer>(io_, upstreams_, std::move(host));
-  descriptor_watch_ = std::make_unique<DescriptorWatch>(io_, descriptors, upstreams_);
+  descriptor_watch_ = std::make_unique<DescriptorWatch>(io_, upstreams_);
 }
 
 void Server::open_listeners() {
@@ -320,8 +320,8 @@ void Server::send_connection(pool::WorkerIndex worker, pool::Upstream& upstream,
 }
 
 std::string Server::metrics() {
-  return render_figures(
-      {config_, workers_, upstreams_, tls_.servers, *access_log_, *endpoint_books_, *discoverer_, started_, started_wall_});
+  return render_figures({config_, workers_, upstreams_, tls_.servers, *access_log_,
+                         *endpoint_books_, *discoverer_, started_, started_wall_});
 }
 
 std::vector<ConnectionFacts> Server::connections() {
@@ -351,11 +351,9 @@ bool Server::kill(std::uint64_t id) {
 boost::json::value Server::status() {
   static constexpr std::array<std::string_view, 4> phases{"starting", "serving", "draining",
                                                           "stopped"};
-  return render_status(
-      {config_, workers_, upstreams_, tls_.servers, *access_log_, *endpoint_books_, *discoverer_,
-       started_, started_wall_},
-      bound_,
-      phases[static_cast<std::size_t>(phase_.load())]);
+  return render_status({config_, workers_, upstreams_, tls_.servers, *access_log_, *endpoint_books_,
+                        *discoverer_, started_, started_wall_},
+                       bound_, phases[static_cast<std::size_t>(phase_.load())]);
 }
 
 }  // namespace weir::proxy

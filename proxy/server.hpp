@@ -52,7 +52,7 @@ class Server final : private pool::Workers, private WorkerHost, private AdminSou
   enum class Phase : std::uint8_t { starting, serving, draining, stopped };
 
   void build_workers();
-  void follow_endpoints(std::uint64_t descriptors);
+  void follow_endpoints();
   void open_listeners();
   void open_listener(std::size_t index, const config::Address& address);
   void wait_for_signals();

@@ -339,6 +339,7 @@ std::string Session::header_for_server() const {
     facts.tls_version = header_->tls_version;
     facts.tls_cipher = header_->tls_cipher;
     facts.common_name = header_->tls_common_name;
+    facts.certificate = header_->client_certificate;
     facts.verified = header_->client_verified;
     facts.authority = header_->authority;
     facts.alpn = header_->alpn;
@@ -406,10 +407,10 @@ void Session::open_tunnel() {
   endpoint_counters_ = &connections_->counters().endpoints[lease_.endpoint()];
   endpoint_counters_->sessions.add();
   const config::Pool& pool = connections_->upstream().config().pool;
-  watch_due_ = last_byte_at_ + std::min(pool.keepalive.idle, pool.user_timeout > 0s
-                                                                 ? pool.user_timeout
-                                                                 : pool.keepalive.idle) /
-                                   2;
+  watch_due_ =
+      last_byte_at_ + std::min(pool.keepalive.idle,
+                               pool.user_timeout > 0s ? pool.user_timeout : pool.keepalive.idle) /
+                          2;
   // A connection that is lent again is not told of this client's end.
   tunnel_.emplace(client_, lease_.stream(), static_cast<TunnelOwner&>(*this),
                   pool.mode == config::PoolMode::reset ? Tunnel::ClientEnd::ends

@@ -1,8 +1,8 @@
 #pragma once
 // One client connection from accept to close. Setting it up is one coroutine that reads top to
-// bottom (PROXY header, handshake, route, lease); then the coroutine ends and the session is a tunnel with
-// deadlines. It ends with exactly one outcome, which is counted and logged here and nowhere else.
-// Confined to its worker, which owns it.
+// bottom (PROXY header, handshake, route, lease); then the coroutine ends and the session is a
+// tunnel with deadlines. It ends with exactly one outcome, which is counted and logged here and
+// nowhere else. Confined to its worker, which owns it.
 
 #include <boost/intrusive/list.hpp>
 #include <memory>
@@ -110,7 +110,7 @@ class Session final : public boost::intrusive::list_base_hook<>,
   Source source_ = Source::none;
   bool setting_up_ = true;
   bool ended_ = false;
-  bool keeps_server_ = false;  // its connection goes back to the pool
+  bool keeps_server_ = false;          // its connection goes back to the pool
   std::optional<Reason> told_;         // end_with() during set-up
   std::optional<Reason> lost_server_;  // how the first server left, when another one is sought
   std::uint32_t attempts_ = 0;

@@ -14,14 +14,16 @@
 namespace weir::pool {
 namespace {
 
+constexpr TimePoint now{std::chrono::hours(1)};
+
 // One session of an upstream without warm connections: ask, open, lend, release.
 void ledger_session(benchmark::State& state) {
-  Ledger ledger(upstream(static_cast<std::size_t>(state.range(0))), 1);
-  const TimePoint now{std::chrono::hours(1)};
+  const auto endpoints = static_cast<std::size_t>(state.range(0));
+  Ledger ledger(upstream(endpoints), endpoints, 1, now);
   Actions actions;
   Connection connection;
   for (auto _ : state) {
-    auto asked = ledger.acquire(0, {}, now, actions);
+    auto asked = ledger.acquire(0, {}, 0, now, actions);
     const auto opening = std::move(std::get<Open>(actions.front()).opening);
     actions.clear();
     const auto placed = ledger.opened(*opening, connection, now, actions);
@@ -35,8 +37,7 @@ BENCHMARK(ledger_session)->Arg(1)->Arg(10)->Arg(1000);
 // One session that finds a warm connection, and the opening of the next.
 void ledger_warm_session(benchmark::State& state) {
   std::vector<std::unique_ptr<Connection>> connections;  // outlive the ledger that lists them
-  Ledger ledger(upstream(1, {.min_idle = 16, .max_opening = 16}), 1);
-  const TimePoint now{std::chrono::hours(1)};
+  Ledger ledger(upstream(1, {.min_idle = 16, .anticipate = 0, .max_opening = 16}), 1, 1, now);
   Actions actions;
   std::vector<std::unique_ptr<Opening>> openings;
   std::vector<Connection*> spare;
@@ -54,16 +55,48 @@ void ledger_warm_session(benchmark::State& state) {
       spare.pop_back();
     }
   };
-  ledger.warm(now, actions);
+  ledger.tick(now, actions);
   open_all();
   for (auto _ : state) {
-    const auto asked = ledger.acquire(0, {}, now, actions);
+    const auto asked = ledger.acquire(0, {}, 0, now, actions);
     open_all();
     ledger.released(asked.connection->endpoint, Closed::consumed, now, actions);
     spare.push_back(asked.connection);
   }
 }
 BENCHMARK(ledger_warm_session);
+
+// An idle connection is lent and comes back (`mode: reset`), at so many endpoints.
+void ledger_lend_and_return(benchmark::State& state, config::Balance balance) {
+  const auto endpoints = static_cast<std::size_t>(state.range(0));
+  std::vector<std::unique_ptr<Connection>> connections;  // outlive the ledger that lists them
+  config::Upstream config =
+      upstream(endpoints, {.mode = config::PoolMode::reset, .max_connections = 1, .min_idle = 1});
+  config.balance = balance;
+  Ledger ledger(config, endpoints, 1, now);
+  Actions actions;
+  ledger.tick(now, actions);
+  for (Action& action : std::exchange(actions, {})) {
+    connections.push_back(std::make_unique<Connection>());
+    ledger.opened(*std::get<Open>(action).opening, *connections.back(), now, actions);
+  }
+  std::uint64_t key = 0;
+  for (auto _ : state) {
+    const auto asked = ledger.acquire(0, {}, key += 0x9e3779b97f4a7c15, now, actions);
+    ledger.returned(*asked.connection, now, actions);
+    for (const Action& action : actions) {
+      if (std::holds_alternative<Open>(action)) state.SkipWithError("it opened another one");
+    }
+    actions.clear();
+  }
+}
+BENCHMARK_CAPTURE(ledger_lend_and_return, round_robin, config::Balance::round_robin)
+    ->Arg(1)
+    ->Arg(1000);
+BENCHMARK_CAPTURE(ledger_lend_and_return, least_connections, config::Balance::least_connections)
+    ->Arg(1000);
+BENCHMARK_CAPTURE(ledger_lend_and_return, random_two, config::Balance::random_two)->Arg(1000);
+BENCHMARK_CAPTURE(ledger_lend_and_return, hash, config::Balance::hash)->Arg(1000);
 
 std::vector<Balancer::Member> members(std::size_t count) {
   std::vector<Balancer::Member> result;

@@ -8,10 +8,10 @@ import pytest
 
 from support import resp
 from support.configuration import upstream
-from support.patience import full_or_short, wait_until
-from support.servers import Redis
+from support.patience import Stopwatch, full_or_short, wait_until
+from support.servers import Memcached, Redis
 
-RESET = {"mode": "reset", "reset": {"send": "RESET\\r\\n", "expect": "+RESET\\r\\n"}}
+RESET = {"mode": "reset", "reset": {"send": "RESET\r\n", "expect": "+RESET\r\n"}}
 BIG = 1 << 20
 THREADS = 8
 
@@ -173,7 +173,6 @@ OTHERS = [Sessions.half_a_command, Sessions.half_a_command_and_reset, Sessions.h
     400, pytest.param(full_or_short(10_000, 4000), marks=pytest.mark.slow, id="many")])
 def test_sessions_on_shared_connections_do_not_see_each_other(start_weir, start_server, count):
     redis = start_server(Redis)
-    redis.ask("set", "big", "x" * (BIG // 16))
     redis.ask("eval", "redis.call('set', 'big', string.rep('x', ARGV[1]))", "0", str(BIG))
     weir = start_weir(upstream(redis.address, pool={**RESET, "min_idle": 4}))
     wait_until(lambda: weir.metrics().sum("weir_pool_connections", state="idle") == 4, "it is warm")
@@ -217,3 +216,167 @@ def test_clients_one_after_the_other_share_a_connection(start_weir, start_server
     assert len(identities) == 1
     assert redis.stat("total_connections_received") == before + 2  # and the question's own
     assert weir.metrics().sum("weir_pool_closed_total") == 0
+
+
+class Scripted:
+    """An endpoint that keeps every byte of each connection. Lines are answered with what `answers`
+    says; a RESET with +RESET, or with what stands there."""
+
+    def __init__(self, **answers):
+        self.answers = {"RESET": "+RESET", **answers}
+        self.seen = []  # for each connection
+
+    def __call__(self, stream):
+        lines = []
+        self.seen.append(lines)
+        while line := stream.receive_line():
+            lines.append(line.decode().strip())
+            answer = self.answers.get(lines[-1], "+OK")
+            if answer is None:
+                return
+            stream.send(answer.encode() + b"\r\n" if answer else b"")
+
+
+@pytest.fixture
+def start_scripted(start_weir, start_endpoint):
+    """start_scripted({answers}, **pool keys) -> (Scripted, Endpoint, Weir)"""
+
+    def start(answers=None, timeout="1s", **pool):
+        handler = Scripted(**(answers or {}))
+        endpoint = start_endpoint(handler)
+        reset = {"mode": "reset", "reset": {**RESET["reset"], "timeout": timeout}}
+        return handler, endpoint, start_weir(upstream(endpoint, pool={**reset, **pool}))
+
+    return start
+
+
+def talk(weir, *lines):
+    """A client that ends in order; returns the answers."""
+    with resp.Client(weir.address()) as client:
+        return [client.ask(line) for line in lines]
+
+
+def closed(weir, reason):
+    return weir.metrics().sum("weir_pool_closed_total", reason=reason)
+
+
+def wait_for_idle(weir, count):
+    wait_until(lambda: weir.metrics().sum("weir_pool_connections", state="idle") == count,
+               f"{count} idle connections")
+
+
+def test_the_exchange_is_made_twice_between_two_clients(start_scripted):
+    handler, endpoint, weir = start_scripted()
+    for name in ("first", "second", "third"):
+        assert talk(weir, name) == ["OK"]
+        wait_for_idle(weir, 1)
+    assert endpoint.accepted == 1
+    assert handler.seen == [["first", "RESET", "RESET", "second", "RESET", "RESET",
+                             "third", "RESET", "RESET"]]
+
+
+@pytest.mark.parametrize("answer", ["+RESET!", "+RESE", "+QUEUED", "+RESET\r\n+RESET"])
+def test_another_answer_closes_the_connection(start_scripted, answer):
+    handler, endpoint, weir = start_scripted({"RESET": answer}, timeout="300ms")
+    for count in (1, 2):
+        assert talk(weir, "hello") == ["OK"]
+        wait_until(lambda expected=count: closed(weir, "reset_failed") == expected, "it is closed")
+    assert endpoint.accepted == 2
+    wait_until(lambda: endpoint.open == 0, "both are closed")
+    assert [lines[:1] for lines in handler.seen] == [["hello"], ["hello"]]
+
+
+@pytest.mark.parametrize("answer", ["", None], ids=["nothing", "the end"])
+def test_no_answer_closes_the_connection(start_scripted, answer):
+    _, endpoint, weir = start_scripted({"RESET": answer}, timeout="300ms")
+    assert talk(weir, "hello") == ["OK"]
+    wait_until(lambda: endpoint.open == 0, "it is closed")
+    wait_until(lambda: weir.metrics().sum("weir_pool_connections") == 0, "and forgotten")
+    assert talk(weir, "hello") == ["OK"]
+    assert endpoint.accepted == 2
+
+
+def test_only_an_orderly_end_is_followed_by_a_reset(start_scripted):
+    """An abort, a question without an answer, half a line: these are closed, and nobody asks the
+    server to forget them."""
+    handler, endpoint, weir = start_scripted({"mute": ""})
+    with resp.Client(weir.address()) as client:
+        assert client.ask("aborts") == "OK"
+        client.abort()
+    with resp.Client(weir.address()) as client:
+        client.send("mute")
+        wait_until(lambda: ["mute"] in handler.seen, "the question arrives")
+    with resp.Client(weir.address()) as client:
+        assert client.ask("halves") == "OK"
+        client.send_raw(b"hal")
+    weir.wait_for_open(0)
+    wait_until(lambda: endpoint.open == 0, "all are closed")
+    assert sorted(lines[0] for lines in handler.seen) == ["aborts", "halves", "mute"]
+    assert not any("RESET" in lines for lines in handler.seen)
+    assert endpoint.accepted == 3
+
+
+def test_max_uses(start_scripted):
+    handler, endpoint, weir = start_scripted(max_uses=3)
+    for number in range(7):
+        assert talk(weir, f"client {number}") == ["OK"]
+        weir.wait_for_open(0)
+        wait_until(lambda: weir.metrics().sum("weir_pool_connections", state="leased") == 0,
+                   "it is back, or closed")
+    assert endpoint.accepted == 3
+    assert [sum(line.startswith("client") for line in lines) for lines in handler.seen] == [3, 3, 1]
+    assert closed(weir, "uses") == 2
+
+
+def test_max_lifetime_of_connections_that_are_used_again(start_scripted):
+    """Looked at when they come back, never during a lease."""
+    handler, endpoint, weir = start_scripted(max_lifetime="500ms")
+    with resp.Client(weir.address()) as client:
+        watch = Stopwatch()
+        while watch.elapsed() < 1:
+            assert client.ask("again") == "OK"
+    wait_until(lambda: closed(weir, "lifetime") == 1, "it has become too old")
+    assert talk(weir, "next") == ["OK"]
+    assert endpoint.accepted == 2
+    assert handler.seen[1][:1] == ["next"]
+
+
+def test_an_idle_used_connection_that_speaks_is_not_lent(start_weir, start_endpoint):
+    """A late answer to somebody who has gone."""
+    late, count = threading.Event(), []
+
+    def handle(stream):
+        count.append(stream)
+        while line := stream.receive_line():
+            stream.send(b"+RESET\r\n" if line == b"RESET\r\n" else b"+%d\r\n" % len(count))
+            if line == b"RESET\r\n" and late.is_set():
+                late.clear()
+                stream.send(b"+late\r\n")
+
+    weir = start_weir(upstream(start_endpoint(handle), pool=RESET))
+    for _ in range(2):
+        assert talk(weir, "hello") == ["1"]
+        wait_for_idle(weir, 1)
+    late.set()
+    assert talk(weir, "hello") == ["1"]
+    wait_until(lambda: closed(weir, "unexpected_bytes") + closed(weir, "reset_failed") == 1,
+               "the late answer closes it")
+    assert talk(weir, "hello") == ["2"]
+
+
+def test_memcached_with_its_no_op(start_weir, start_server):
+    memcached = start_server(Memcached)
+    pool = {"mode": "reset", "min_idle": 1, "anticipate": 0,
+            "reset": {"send": "mn\r\n", "expect": "MN\r\n"}}
+    weir = start_weir(upstream(memcached.address, pool=pool))
+    wait_for_idle(weir, 1)
+    before = int(memcached.stats()["total_connections"])
+    for number in range(50):
+        with weir.connect() as stream:
+            stream.send(b"set key 0 0 2\r\n%02d\r\nget key\r\n" % number)
+            lines = [stream.receive_line() for _ in range(4)]
+            assert lines == [b"STORED\r\n", b"VALUE key 0 2\r\n", b"%02d\r\n" % number, b"END\r\n"]
+        weir.wait_for_open(0)
+        wait_for_idle(weir, 1)
+    assert int(memcached.stats()["total_connections"]) - before <= 3  # and the question's own
+    assert memcached.stats()["cmd_set"] == "50"

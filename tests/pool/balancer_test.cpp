@@ -211,6 +211,39 @@ TEST(RoundRobin, KeepsTheTurnThatAnEndpointHasWhenItsWeightChanges) {
   EXPECT_EQ(picks(*balancer, stage, 20).at(1), 4);
 }
 
+// Against the plain definition: of those that may be picked whoever is due first, and is due again
+// 1/weight later.
+TEST(RoundRobin, IsNeverWrong) {
+  std::minstd_rand random(8);
+  std::vector<std::uint32_t> weights(40);
+  for (std::uint32_t& weight : weights) weight = 1 + random() % 4;
+  const Members all = members(weights);
+  const auto balancer = make(Balance::round_robin, all);
+  Stage stage(all);
+  std::vector<std::pair<double, int>> turns(40);  // due, and who has waited longer
+  for (EndpointIndex i = 0; i < 40; ++i) turns[i] = {1.0 / weights[i], i};
+  double now = 0;
+  for (int step = 0; step < 20'000; ++step) {
+    if (step % 20 == 0) {
+      stage.hidden.clear();
+      const std::uint_fast32_t hidden = random() % 101;
+      for (EndpointIndex i = 1; i < 40; ++i) {
+        if (random() % 100 < hidden) stage.hidden.insert(i);
+      }
+      const auto changed = static_cast<EndpointIndex>(random() % 40);
+      stage.weights[changed] = static_cast<double>(1 + random() % 40) / 10;
+      balancer->set_weight(changed, stage.weights[changed]);
+    }
+    EndpointIndex first = 0;
+    for (EndpointIndex i = 1; i < 40; ++i) {
+      if (stage.usable(i) && turns[i] < turns[first]) first = i;
+    }
+    ASSERT_EQ(balancer->pick(stage, 0), first) << step;
+    now = std::max(now, turns[first].first);
+    turns[first] = {now + 1.0 / stage.weights[first], 40 + step};
+  }
+}
+
 TEST(LeastConnections, PicksTheLeastLoadedByWeight) {
   const Members all = members({1, 2});
   const auto balancer = make(Balance::least_connections, all);

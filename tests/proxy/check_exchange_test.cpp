@@ -36,7 +36,8 @@ TEST(HealthCheck, AsksOverHttp) {
             "GET /healthz HTTP/1.1\r\nHost: 10.0.0.1:80\r\nUser-Agent: weir\r\n"
             "Connection: close\r\n\r\n");
   config.http = {.path = "/up", .host = "api", .method = "HEAD", .expect = {200, 204}};
-  EXPECT_THAT(question(config, "10.0.0.1:80"), testing::StartsWith("HEAD /up HTTP/1.1\r\nHost: api"));
+  EXPECT_THAT(question(config, "10.0.0.1:80"),
+              testing::StartsWith("HEAD /up HTTP/1.1\r\nHost: api"));
 }
 
 TEST(HealthCheck, JudgesAnHttpStatusOnceTheHeaderIsThere) {
@@ -54,7 +55,8 @@ TEST(HealthCheck, RefusesWhatIsNoHttp) {
   for (const char* answer : {"SSH-2.0-OpenSSH_9.2\r\n", "HTTP/1.1 abc\r\n\r\n", "\r\n\r\n\r\n"}) {
     EXPECT_EQ(judge(config, answer).verdict, Verdict::bad) << answer;
   }
-  EXPECT_EQ(judge(config, "HTTP/1.1 200 OK\r\nA: " + std::string(20'000, 'a')).verdict, Verdict::bad);
+  EXPECT_EQ(judge(config, "HTTP/1.1 200 OK\r\nA: " + std::string(20'000, 'a')).verdict,
+            Verdict::bad);
 }
 
 TEST(HealthCheck, TakesAnAnswerThatBeginsAsExpected) {

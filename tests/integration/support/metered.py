@@ -1,5 +1,6 @@
 """An endpoint that is killed and comes back, and never counts a connection that has ended: before
-a new one is counted, all the others are looked at. Answers each line with its name after a while."""
+a new one is counted, all the others are looked at. Answers each line with its name, after a while.
+"""
 
 import contextlib
 import socket
@@ -26,9 +27,6 @@ class Metered(Program):
         """`deaf`: it listens with the shortest queue and accepts nothing, for so long."""
         self.tally["open"], self.tally["first_line_after"] = 0, 0
         self.run(self._label, self._hold, deaf)
-
-    def kill(self):
-        self.process.kill()
 
     @property
     def lines(self):

@@ -1,5 +1,5 @@
-"""Servers of the tests' own that run as processes of their own: they count in a Tally, so that
-nothing has to connect to them to learn whether they listen, and they can be killed and come back."""
+"""Servers of the tests' own, in processes of their own: they count in a Tally, so that nothing has
+to connect to them to learn whether they listen, and they can be killed and come back."""
 
 import os
 import sys
@@ -23,6 +23,9 @@ class Program(Server):
         self.tally["listening"] = 0
         self.start(sys.executable, "-m", f"support.{self.name}", self.address, self._tally_path,
                    *map(str, arguments), cwd=ROOT)
+
+    def kill(self):
+        self.process.kill()
 
     def _accepts(self):
         assert self.process.is_running(), f"{self.name} ended:\n{self.process.errors()[-2000:]}"

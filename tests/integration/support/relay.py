@@ -28,7 +28,12 @@ class Relay(Program):
 
     def __init__(self, directory, target, round_trip):
         super().__init__(directory, "relay", COUNTS)
-        self.run(target, round_trip)
+        self._arguments = target, round_trip
+        self.restart()
+
+    def restart(self):
+        self.tally["open"] = 0
+        self.run(*self._arguments)
 
 
 class End:

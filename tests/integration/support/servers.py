@@ -224,7 +224,8 @@ class MariaDb(Server):
 
 class Exim(Server):
     """An SMTP server that takes every message and keeps it. Its greeting is another one for each
-    connection: it ends with the number of the process and of the peer's port."""
+    connection: it ends with the number of the process and of the peer's port. Only root may start
+    it."""
 
     def __init__(self, directory):
         super().__init__(directory, "exim")
