@@ -181,7 +181,7 @@ Ledger::Placed Ledger::opened(const Opening& opening, Connection& connection, Ti
 // opening.
 void Ledger::exchange_openings(const Opening& opening) {
   Waiter& owner = *opening.waiter;
-  Waiter* const first = recipient(opening.worker, opening.endpoint);
+  Waiter* const first = recipient(opening.worker, opening.endpoint, &owner);
   WEIR_ASSERT(first != nullptr, "the waiter of an opening is in the queue");
   ++starved_;
   if (first == &owner) {
@@ -428,11 +428,12 @@ void Ledger::start(EndpointIndex endpoint, WorkerIndex worker, std::shared_ptr<W
 // Who gets a connection that became ready on this worker: the one who has waited longest. A waiter
 // of another worker that has a connection of its own on the way is passed over, since its turn is
 // about to come and a hand-over costs both workers; but not more than most_overtaken times. With
-// `hash`, so is one whose connection to its own endpoint is on the way.
-Waiter* Ledger::recipient(WorkerIndex worker, EndpointIndex endpoint) {
+// `hash`, so is one whose connection to its own endpoint is on the way. `owner`: for whom it was
+// opened, if that is still to be settled.
+Waiter* Ledger::recipient(WorkerIndex worker, EndpointIndex endpoint, const Waiter* owner) {
   const bool keeps_together = config_.balance == config::Balance::hash;
   for (Waiter& waiter : queue_) {
-    if (waiter.opening == nullptr) return &waiter;
+    if (waiter.opening == nullptr || &waiter == owner) return &waiter;
     if (keeps_together && waiter.opening->endpoint != endpoint) continue;
     if (waiter.worker == worker || waiter.overtaken >= most_overtaken) return &waiter;
   }
@@ -443,7 +444,7 @@ Waiter* Ledger::recipient(WorkerIndex worker, EndpointIndex endpoint) {
 Ledger::Placed Ledger::place(Connection& connection, TimePoint now, Actions& actions) {
   const Seat& seat = seats_[connection.endpoint];
   const bool good = seat.present && seat.healthy;
-  if (Waiter* next = good ? recipient(connection.worker, connection.endpoint) : nullptr) {
+  if (Waiter* next = good ? recipient(connection.worker, connection.endpoint, nullptr) : nullptr) {
     for (Waiter& waiter : queue_) {
       if (&waiter == next) break;
       ++waiter.overtaken;

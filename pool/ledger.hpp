@@ -271,7 +271,7 @@ class Ledger {
   void fail_impatient(Actions& actions);
   void start(EndpointIndex endpoint, WorkerIndex worker, std::shared_ptr<Waiter> waiter,
              TimePoint now, Actions& actions);
-  Waiter* recipient(WorkerIndex worker, EndpointIndex endpoint);
+  Waiter* recipient(WorkerIndex worker, EndpointIndex endpoint, const Waiter* owner);
   void exchange_openings(const Opening& opening);
   Placed place(Connection& connection, TimePoint now, Actions& actions);
   Placed keep_idle(Connection& connection, TimePoint now, Actions& actions);

@@ -1,0 +1,248 @@
+#pragma once
+// Watches a ledger from outside and ends the simulation when a promise is broken: Tally has the
+// counts and limits, QueueWatch the order; here stand what is lent, and that nothing is forgotten:
+// whoever waits while there is room is served, or a Wake is pending; so is whatever has to be
+// warmed.
+
+#include <algorithm>
+#include <variant>
+#include <vector>
+
+#include "tests/support/simulation/queue_watch.hpp"
+
+namespace weir::pool {
+
+class Observer {
+ public:
+  using Placed = Ledger::Placed;
+
+  Observer(const Scenario& scenario, TimePoint now)
+      : scenario_(scenario),
+        pool_(scenario.upstream.pool),
+        tally_(scenario.upstream, scenario.capacity, now),
+        queue_(scenario.upstream, tally_),
+        expecting_(!Roster(scenario.upstream).is_complete()) {}
+
+  Tally& tally() { return tally_; }
+  const QueueWatch& queue() const { return queue_; }
+
+  // --- Calls, and what the ledger answered ---
+
+  void asked(const Ledger::Asked& asked, std::span<const EndpointIndex> tried,
+             const Actions& actions) {
+    if (asked.connection != nullptr) {
+      tally_.lent(asked.connection->endpoint);
+      check_lent(asked.connection->endpoint, tried);
+    }
+    queue_.asked(asked, std::ranges::any_of(actions, [&](const Action& action) {
+                   const auto* open = std::get_if<Open>(&action);
+                   return open != nullptr && open->opening->waiter != nullptr &&
+                          open->opening->waiter == asked.waiter;
+                 }));
+  }
+  void gave_up(const Waiter& waiter, Waiter::State before, bool left) {
+    demand(left == (before != Waiter::State::granted), "giving up is answered wrongly");
+    if (before == Waiter::State::waiting) queue_.gave_up(waiter);
+  }
+  void opened(const Connection& connection, const Placed& placed, TimePoint now) {
+    tally_.opened(connection.endpoint);
+    this->placed(connection, placed, now);
+  }
+  void open_failed(EndpointIndex endpoint, TimePoint now) { tally_.open_failed(endpoint, now); }
+  void came_back(const Connection& connection, const Placed& placed, TimePoint now) {
+    this->placed(connection, placed, now);
+  }
+  void released(EndpointIndex endpoint, Closed why, TimePoint now) {
+    tally_.released(endpoint, why);
+    if (why == Closed::peer_closed) tally_.failed(endpoint, now);
+  }
+  void idle_lost(const Connection& connection, Closed why, TimePoint now) {
+    tally_.lost(connection.endpoint, why);
+    const bool is_young = now - connection.opened_at < std::chrono::seconds(1);
+    if (connection.uses == 0 && is_young) tally_.failed(connection.endpoint, now);
+  }
+  void hand_failed(EndpointIndex endpoint, const std::shared_ptr<Waiter>& waiter,
+                   Waiter::State before, Closed why, TimePoint now) {
+    released(endpoint, why, now);
+    if (before == Waiter::State::granted) queue_.asks_again(waiter);
+  }
+  void checked(EndpointIndex endpoint, Health::Change change, TimePoint now) {
+    if (change == Health::Change::none) return;
+    tally_.health_changed(endpoint, change == Health::Change::became_healthy, now);
+  }
+  void seated(const std::vector<EndpointPointer>& seats, TimePoint now) {
+    tally_.seated(seats, now);
+  }
+  void expects(bool expecting) { expecting_ = expecting; }
+  void pressed(Pressure pressure) { pressure_ = pressure; }
+  void shuts_down() { shutting_down_ = true; }
+
+  // --- Actions, as they leave the ledger ---
+
+  void ordered(const Action& action, TimePoint now) {
+    if (const auto* open = std::get_if<Open>(&action)) {
+      const Opening& opening = *open->opening;
+      tally_.opening(opening, now, !shutting_down_ && pressure_ == Pressure::none);
+      if (!opening.waiter) return;
+      check_lent(opening.endpoint, opening.waiter->tried);
+      queue_.opening(*opening.waiter);
+    } else if (const auto* hand = std::get_if<Hand>(&action)) {
+      tally_.lent(hand->connection->endpoint);
+      check_lent(hand->connection->endpoint, hand->waiter->tried);
+      queue_.handed(*hand->waiter);
+    } else if (const auto* fail = std::get_if<Fail>(&action)) {
+      queue_.failed(*fail->waiter);
+    } else if (const auto* close = std::get_if<Close>(&action)) {
+      tally_.doomed(close->connection->endpoint, close->why);
+    } else if (const auto* wake = std::get_if<Wake>(&action)) {
+      wake_ = std::min(wake_, wake->at);
+    } else if (const auto* end = std::get_if<EndSessions>(&action)) {
+      const config::Upstream& upstream = scenario_.upstream;
+      demand(end->removed ? upstream.when_endpoint_removed == config::WhenRemoved::close
+                          : upstream.when_endpoint_unhealthy == config::WhenUnhealthy::close,
+             "sessions are ended against orders");
+    }
+  }
+  void woken() { wake_ = TimePoint::max(); }
+
+  // --- After each step ---
+
+  void look(const Ledger& ledger, TimePoint now) {
+    ledger.check_invariants();
+    tally_.compare(ledger, now, scenario_.workers == 1);
+    queue_.compare(ledger);
+    if (queue_.any_starved()) {
+      check_waiting(now);
+    } else {
+      check_warming(now);
+    }
+  }
+
+  // Every endpoint that may be used has had min_idle ready since then.
+  void check_minimum(TimePoint since) {
+    if (!tally_.warms()) return;
+    EndpointIndex index = 0;
+    for (const Tally::Seat& seat : tally_.seats()) {
+      demand(!seat.takes_sessions() || seat.was_full_at >= since,
+             "endpoint % has % idle and % opening, and min_idle is not reached", index++,
+             seat.counts.idle, seat.counts.opening);
+    }
+  }
+
+ private:
+  void placed(const Connection& connection, const Placed& placed, TimePoint now) {
+    const EndpointIndex endpoint = connection.endpoint;
+    switch (placed.where) {
+      case Placed::Where::waiter:
+        check_placed(endpoint, *placed.waiter);
+        queue_.granted(*placed.waiter, endpoint, now);
+        return;
+      case Placed::Where::idle:
+        tally_.became_idle(endpoint);
+        break;
+      case Placed::Where::nobody:
+        tally_.unplaced(endpoint, shutting_down_);
+        break;
+    }
+    queue_.nobody_granted(endpoint, now);
+  }
+
+  void check_placed(EndpointIndex endpoint, const Waiter& waiter) {
+    const Tally::Seat& seat = tally_.seats()[endpoint];
+    demand(waiter.state == Waiter::State::granted, "who gets a connection is granted it");
+    demand(seat.present && seat.healthy, "endpoint % is not to be used and lends", endpoint);
+  }
+  void check_lent(EndpointIndex endpoint, std::span<const EndpointIndex> tried) {
+    demand(tally_.seats()[endpoint].takes_sessions(),
+           "endpoint % is lent, which takes no sessions", endpoint);
+    demand(std::ranges::find(tried, endpoint) == tried.end(), "endpoint % has been tried",
+           endpoint);
+  }
+
+  // A Wake that comes when time alone lets something go on.
+  bool is_awaited(TimePoint now, Nanoseconds longest) const {
+    return wake_ <= now + longest + model_slack;
+  }
+
+  void check_waiting(TimePoint now) const {
+    demand(pool_.acquire_timeout.count() > 0, "a session without patience waits for nothing");
+    std::size_t position = 0;
+    for (const QueueWatch::Waiting& each : queue_.queue()) {
+      if (!each.starved) continue;
+      // The ledger looks at so many that cannot be served.
+      if (++position > 60) return;
+      check_waits_for_something(*each.waiter, now);
+    }
+  }
+
+  void check_waits_for_something(const Waiter& waiter, TimePoint now) const {
+    const Tally::Tier tier = tally_.tier_for(waiter.tried, now);
+    if (!tier.number) {
+      demand(expecting_, "a session waits for no endpoint");
+      return;
+    }
+    Nanoseconds longest{0};
+    bool any_time = false;
+    EndpointIndex index = 0;
+    for (const Tally::Seat& seat : tally_.seats()) {
+      const EndpointIndex endpoint = index++;
+      if (!seat.takes_sessions() || std::ranges::find(waiter.tried, endpoint) != waiter.tried.end())
+        continue;
+      if (tier.is_sure && seat.endpoint->tier != tier.number) continue;
+      const bool is_busy =
+          seat.counts.idle == 0 && !(tally_.has_room(seat) && tally_.below_total());
+      if (is_busy) continue;
+      const bool is_certain = tier.is_sure && !tally_.may_be_passed_over(seat, now) &&
+                              (seat.counts.idle > 0 || tally_.has_token(seat, now - model_slack));
+      demand(!is_certain, "a session waits although endpoint % has room", endpoint);
+      any_time = true;
+      longest = std::max(longest, longest_pause());
+    }
+    demand(!any_time || is_awaited(now, longest), "a session waits, and nothing will wake it");
+  }
+
+  Nanoseconds longest_pause() const {
+    const Nanoseconds token =
+        pool_.open_rate == 0
+            ? Nanoseconds(0)
+            : Nanoseconds(static_cast<Nanoseconds::rep>(1e9 / pool_.open_rate));
+    return std::max<Nanoseconds>({std::chrono::seconds(5), pool_.backoff.most, token});
+  }
+
+  // Nobody waits: what is less than min_idle is being opened, or will be when time allows it.
+  void check_warming(TimePoint now) {
+    if (!tally_.warms() || shutting_down_ || pressure_ != Pressure::none || !started_) return;
+    EndpointIndex index = 0;
+    for (const Tally::Seat& seat : tally_.seats()) {
+      const EndpointIndex endpoint = index++;
+      if (!seat.takes_sessions() || seat.counts.idle + seat.counts.opening >= pool_.min_idle)
+        continue;
+      if (!tally_.has_room(seat) || !tally_.below_total()) continue;
+      const bool has_trouble = now - seat.failed_at < pool_.backoff.most + model_slack;
+      demand(seat.counts.opening > 0 || is_awaited(now, longest_pause()),
+             "endpoint % has too few idle, and nothing is done", endpoint);
+      demand(seat.counts.opening > 0 || has_trouble || was_in_trouble(seat) ||
+                 !tally_.has_token(seat, now - model_slack),
+             "endpoint % has too few idle, and is not opened", endpoint);
+    }
+  }
+
+  // After a failure one connection is tried and lives for a while before all are opened.
+  bool was_in_trouble(const Tally::Seat& seat) const { return seat.failed_at != never; }
+
+  const Scenario& scenario_;
+  const config::Pool& pool_;
+  Tally tally_;
+  QueueWatch queue_;
+  bool expecting_;
+  Pressure pressure_ = Pressure::none;
+  bool shutting_down_ = false;
+  bool started_ = false;
+  TimePoint wake_ = TimePoint::max();
+
+ public:
+  // The first tick has been.
+  void starts() { started_ = true; }
+};
+
+}  // namespace weir::pool

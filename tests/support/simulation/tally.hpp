@@ -1,0 +1,307 @@
+#pragma once
+// What is open, idle and leased at each endpoint, as an onlooker counts it who hears every call and
+// every action and believes no counter of the ledger: the limits, the reasons of closings, and what
+// the ledger says of itself, hold against it.
+
+#include <array>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "pool/roster.hpp"
+#include "tests/support/simulation/servers.hpp"
+#include "tests/support/simulation/trace.hpp"
+
+namespace weir::pool {
+
+// Longer than any of the model's own delays: what should have happened by then will not.
+inline constexpr Nanoseconds model_slack = std::chrono::milliseconds(100);
+inline constexpr TimePoint never = TimePoint::min() + std::chrono::hours(1);
+
+class Tally {
+ public:
+  struct Seat {
+    EndpointPointer endpoint;
+    bool present = false;
+    bool healthy = true;
+    bool ejected = false;
+    EndpointCounts counts;
+    std::uint32_t ordered = 0;  // openings that their worker has not begun
+    std::uint32_t sockets = 0;
+    std::uint32_t doomed = 0;  // of these: the order to close them is on its way
+    bool failing = false;
+    TimePoint failed_at = never;
+    TimePoint came_at = never;      // or recovered
+    TimePoint was_full_at = never;  // min_idle were ready, or a limit was reached
+    double tokens = 0;
+    TimePoint filled_at;
+
+    bool takes_sessions() const {
+      return present && healthy && !ejected && endpoint->weight > 0;
+    }
+  };
+
+  Tally(const config::Upstream& upstream, std::size_t capacity, TimePoint now)
+      : config_(upstream),
+        pool_(upstream.pool),
+        warms_(pool_.min_idle > 0 && pool_.mode != config::PoolMode::off),
+        most_tokens_(std::max(1.0, pool_.open_rate / 10)),
+        seats_(capacity) {
+    const Roster roster(upstream);
+    std::size_t next = 0;
+    for (EndpointPointer& each : roster.endpoints()) {
+      seats_[next].endpoint = std::move(each);
+      seats_[next++].present = true;
+    }
+    for (Seat& seat : seats_) {
+      seat.tokens = most_tokens_;
+      seat.filled_at = now;
+    }
+  }
+
+  const std::vector<Seat>& seats() const { return seats_; }
+  Seat& seat(EndpointIndex index) { return seats_[index]; }
+  bool warms() const { return warms_; }
+  std::uint64_t opened() const { return opened_; }
+  std::uint32_t total() const { return total_; }
+
+  // --- What the ledger asked for ---
+
+  void opening(const Opening& opening, TimePoint now, bool may_warm) {
+    Seat& seat = seats_[opening.endpoint];
+    demand(seat.takes_sessions(), "endpoint % is to be opened, which takes no sessions",
+           opening.endpoint);
+    demand(opening.target == seat.endpoint, "endpoint % is opened as another", opening.endpoint);
+    demand(opening.waiter != nullptr || (warms_ && may_warm), "endpoint % is warmed against orders",
+           opening.endpoint);
+    ++seat.counts.opening;
+    ++seat.ordered;
+    ++total_;
+    demand(!seat.failing || seat.counts.opening == 1,
+           "endpoint % is failing and is tried with % connections at once", opening.endpoint,
+           seat.counts.opening);
+    if (pool_.open_rate == 0) return;
+    seat.tokens = tokens(seat, now) - 1;
+    seat.filled_at = now;
+    demand(seat.tokens >= -1e-6, "endpoint % is opened faster than open_rate", opening.endpoint);
+  }
+  void lent(EndpointIndex index) {
+    --seats_[index].counts.idle;
+    ++seats_[index].counts.leased;
+  }
+  void doomed(EndpointIndex index, Closed why) {
+    Seat& seat = seats_[index];
+    --seat.counts.idle;
+    ++seat.doomed;
+    closed(why);
+  }
+
+  // --- What the ledger was told ---
+
+  void opened(EndpointIndex index) {
+    Seat& seat = seats_[index];
+    --seat.counts.opening;
+    ++seat.counts.leased;
+    seat.failing = false;
+    ++opened_;
+  }
+  void open_failed(EndpointIndex index, TimePoint now) {
+    --seats_[index].counts.opening;
+    --total_;
+    failed(index, now);
+  }
+  void released(EndpointIndex index, Closed why) {
+    --seats_[index].counts.leased;
+    closed(why);
+  }
+  void lost(EndpointIndex index, Closed why) {
+    --seats_[index].counts.idle;
+    closed(why);
+  }
+  void became_idle(EndpointIndex index) {
+    --seats_[index].counts.leased;
+    ++seats_[index].counts.idle;
+    demand(pool_.mode != config::PoolMode::off, "something is idle in mode off");
+  }
+  // Placed nowhere: the reason is not told, but follows.
+  void unplaced(EndpointIndex index, bool shutting_down) {
+    const Seat& seat = seats_[index];
+    released(index, shutting_down   ? Closed::shutdown
+                    : !seat.present ? Closed::removed
+                    : !seat.healthy ? Closed::unhealthy
+                                    : Closed::surplus);
+  }
+  // A connection could not be opened, or died at once.
+  void failed(EndpointIndex index, TimePoint now) {
+    Seat& seat = seats_[index];
+    if (!seat.present) return;
+    seat.failing = true;
+    seat.failed_at = now;
+  }
+  void health_changed(EndpointIndex index, bool healthy, TimePoint now) {
+    Seat& seat = seats_[index];
+    seat.healthy = healthy;
+    seat.failing = false;
+    seat.failed_at = never;
+    if (healthy) seat.came_at = now;
+  }
+  void seated(const std::vector<EndpointPointer>& seats, TimePoint now) {
+    for (EndpointIndex i = 0; i < seats_.size(); ++i) {
+      Seat& seat = seats_[i];
+      const bool stays = seat.present && seats[i] != nullptr;
+      if (!stays) {
+        seat.failing = false;
+        seat.failed_at = never;
+      }
+      if (!seat.present && seats[i] != nullptr) {
+        demand(seat.counts.total() == 0 || seat.endpoint->name == seats[i]->name,
+               "seat % is given away while somebody sits there", i);
+        seat.healthy = true;
+        seat.came_at = now;
+      }
+      seat.present = seats[i] != nullptr;
+      if (seat.present) seat.endpoint = seats[i];
+    }
+  }
+
+  // --- Sockets ---
+
+  void socket_opened(EndpointIndex index, ModelServer& server) {
+    --seats_[index].ordered;
+    ++seats_[index].sockets;
+    ++server.sockets;
+    const std::uint32_t most = pool_.max_connections;
+    demand(most == 0 || server.sockets - server.doomed <= most,
+           "a server has % connections, more than max_connections", server.sockets);
+  }
+  void socket_closed(EndpointIndex index, ModelServer& server) {
+    --seats_[index].sockets;
+    --server.sockets;
+  }
+  void doomed_closed(EndpointIndex index, ModelServer& server) {
+    --seats_[index].doomed;
+    --server.doomed;
+    socket_closed(index, server);
+  }
+
+  // --- After each step ---
+
+  void compare(const Ledger& ledger, TimePoint now, bool one_worker) {
+    std::uint32_t total = 0;
+    std::uint32_t sockets = 0;
+    for (EndpointIndex i = 0; i < seats_.size(); ++i) {
+      Seat& seat = seats_[i];
+      const std::uint32_t here = seat.counts.total();
+      total += here;
+      sockets += seat.sockets;
+      demand(seat.counts == ledger.counts(i), "endpoint %: opening, idle or leased is not as was told",
+             i);
+      demand(seat.sockets + seat.ordered == here + seat.doomed, "endpoint %: a socket has no place",
+             i);
+      demand(pool_.max_connections == 0 || here <= pool_.max_connections,
+             "endpoint % has % connections, more than max_connections", i, here);
+      demand(!one_worker || pool_.max_connections == 0 || seat.sockets <= pool_.max_connections,
+             "endpoint % has % sockets, more than max_connections", i, seat.sockets);
+      demand(seat.counts.opening <= pool_.max_opening, "endpoint % opens % at once", i,
+             seat.counts.opening);
+      demand(seat.counts.idle <= pool_.max_idle, "endpoint % has % idle, more than max_idle", i,
+             seat.counts.idle);
+      demand((seat.present && seat.healthy) || seat.counts.idle == 0,
+             "endpoint % is not to be used and keeps connections", i);
+    }
+    demand(total == total_ && total == ledger.total(), "the total is % and was told to be %",
+           ledger.total(), total);
+    demand(pool_.max_total == 0 || total <= pool_.max_total, "% connections in all", total);
+    demand(!one_worker || pool_.max_total == 0 || sockets <= pool_.max_total, "% sockets in all",
+           sockets);
+    demand(opened_ == ledger.opened_count(), "% were opened, not %", opened_,
+           ledger.opened_count());
+    demand(closed_ == ledger.closed(), "the reasons of closings are not as was told");
+    watch_ejections(ledger, now);
+    watch_minimum(now);
+  }
+
+  // --- What follows ---
+
+  double tokens(const Seat& seat, TimePoint now) const {
+    const std::chrono::duration<double> passed = now - seat.filled_at;
+    return std::min(most_tokens_, seat.tokens + passed.count() * pool_.open_rate);
+  }
+  bool below_total() const { return pool_.max_total == 0 || total_ < pool_.max_total; }
+  // Room for one more, as far as the endpoint itself is concerned.
+  bool has_room(const Seat& seat) const {
+    return seat.counts.opening < (seat.failing ? 1 : pool_.max_opening) &&
+           (pool_.max_connections == 0 || seat.counts.total() < pool_.max_connections);
+  }
+  bool has_token(const Seat& seat, TimePoint now) const {
+    return pool_.open_rate == 0 || tokens(seat, now) >= 1.0;
+  }
+  // It may be in backoff still, or not be warmed yet, so that others are better.
+  bool may_be_passed_over(const Seat& seat, TimePoint now) const {
+    return now - seat.failed_at < pool_.backoff.most + model_slack || may_be_cold(seat, now);
+  }
+  bool may_be_cold(const Seat& seat, TimePoint now) const {
+    return warms_ && now - seat.came_at < std::chrono::seconds(5) + model_slack;
+  }
+
+  // The tier whose endpoints a session may be given that has tried those. Not sure: some may be
+  // cold, and then another tier may serve for them.
+  struct Tier {
+    std::optional<std::uint32_t> number;
+    bool is_sure = true;
+  };
+  Tier tier_for(std::span<const EndpointIndex> tried, TimePoint now) const {
+    Tier tier;
+    for (EndpointIndex i = 0; i < seats_.size(); ++i) {
+      const Seat& seat = seats_[i];
+      if (!seat.takes_sessions() || std::ranges::find(tried, i) != tried.end()) continue;
+      if (may_be_cold(seat, now)) tier.is_sure = false;
+      tier.number = std::min(tier.number.value_or(seat.endpoint->tier), seat.endpoint->tier);
+    }
+    return tier;
+  }
+
+ private:
+  void closed(Closed why) {
+    ++closed_[static_cast<std::size_t>(why)];
+    --total_;
+  }
+
+  void watch_ejections(const Ledger& ledger, TimePoint now) {
+    std::uint32_t ejected = 0;
+    bool is_new = false;
+    for (EndpointIndex i = 0; i < seats_.size(); ++i) {
+      Seat& seat = seats_[i];
+      const bool was = std::exchange(seat.ejected, ledger.ejected(i));
+      is_new = is_new || (seat.ejected && !was);
+      if (was && !seat.ejected) seat.came_at = now;
+      if (seat.ejected) ++ejected;
+      demand(!seat.ejected || seat.present, "endpoint % is ejected and has left", i);
+    }
+    if (!is_new) return;
+    demand(std::ranges::any_of(seats_, &Seat::takes_sessions), "the last endpoint is ejected");
+    const auto present = std::ranges::count_if(seats_, &Seat::present);
+    demand(ejected * 100 <= present * config_.ejection.max_percent,
+           "% of % endpoints are ejected", ejected, present);
+  }
+
+  void watch_minimum(TimePoint now) {
+    if (!warms_) return;
+    for (Seat& seat : seats_) {
+      const bool is_full = pool_.max_connections != 0 &&
+                           seat.counts.total() >= pool_.max_connections;
+      if (seat.counts.idle >= pool_.min_idle || is_full || !below_total()) seat.was_full_at = now;
+    }
+  }
+
+  const config::Upstream& config_;
+  const config::Pool& pool_;
+  bool warms_;
+  double most_tokens_;
+  std::vector<Seat> seats_;
+  std::uint32_t total_ = 0;
+  std::uint64_t opened_ = 0;
+  std::array<std::uint64_t, closed_count> closed_{};
+};
+
+}  // namespace weir::pool
