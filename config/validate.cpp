@@ -131,6 +131,13 @@ void Validator::check_upstream(const Upstream& upstream, const Node& written) {
   if (upstream.dns.max < upstream.dns.min) {
     report_.error(upstream.dns.max_place, "`max` is shorter than `min`");
   }
+  const bool reachable = std::ranges::all_of(upstream.dns.servers, [](const Address& server) {
+    return server.kind != Address::Kind::unix_socket && server.port != 0;
+  });
+  if (!reachable) {
+    report_.error(dns->key_mark, "a resolver has an IP address and a port",
+                  "write `servers: [\"127.0.0.1:53\"]`");
+  }
   if (!upstream.has_names()) {
     report_.warning(upstream.dns.place, "no endpoint is a name: `dns` has nothing to do");
   }

@@ -218,6 +218,13 @@ void Ledger::open_failed(const Opening& opening, Failure failure, std::string de
   warm_endpoint(opening.endpoint, now, actions);
 }
 
+void Ledger::open_spoilt(const Opening& opening, Failure failure, std::string detail, Closed why,
+                         TimePoint now, Actions& actions) {
+  ++opened_;
+  count_closed(why);
+  open_failed(opening, failure, std::move(detail), now, actions);
+}
+
 Ledger::Placed Ledger::unwanted(Connection& connection, TimePoint now, Actions& actions) {
   --connection.uses;
   return place(connection, now, actions);

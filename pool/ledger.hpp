@@ -144,6 +144,9 @@ class Ledger {
   Placed opened(const Opening& opening, Connection& connection, TimePoint now, Actions& actions);
   void open_failed(const Opening& opening, Failure failure, std::string detail, TimePoint now,
                    Actions& actions);
+  // The same for one that was opened, but is of no use: it counts as opened, and as closed.
+  void open_spoilt(const Opening& opening, Failure failure, std::string detail, Closed why,
+                   TimePoint now, Actions& actions);
   // A connection that was granted and never spoken on, whose session is gone.
   Placed unwanted(Connection& connection, TimePoint now, Actions& actions);
 

@@ -51,6 +51,7 @@ void Checker::check() {
   EventLoop& loop = worker_.loop();
   began_ = loop.now();
   answer_.clear();
+  stream_ = Stream();
   config::Address target = endpoint_->address;
   if (config_.port != 0) target.port = config_.port;
   const KernelAddress address(target);

@@ -218,9 +218,13 @@ void Connections::await_greeting(ServerConnection& connection) {
 
 void Connections::greet(ServerConnection& connection) {
   if (!connection.is_good()) {
-    const bool left = connection.stream_.hung_up();
-    failed(connection, pool::Failure::refused,
-           left ? "closed before it said anything" : "said too much before it was asked");
+    if (connection.stream_.hung_up()) {
+      failed(connection, pool::Failure::refused, "closed before it said anything",
+             pool::Closed::peer_closed);
+    } else {
+      failed(connection, pool::Failure::refused, "said more than 4 KiB before it was asked",
+             pool::Closed::unexpected_bytes);
+    }
   } else if (connection.heard_) {
     ready(connection);
   }
@@ -237,7 +241,8 @@ void Connections::ready(ServerConnection& connection) {
   place(std::move(owned), std::move(placed), pool::Source::opened);
 }
 
-void Connections::failed(ServerConnection& connection, pool::Failure failure, std::string detail) {
+void Connections::failed(ServerConnection& connection, pool::Failure failure, std::string detail,
+                         std::optional<pool::Closed> spoilt) {
   const std::unique_ptr<ServerConnection> owned = take(connection);
   const std::unique_ptr<pool::Opening> opening = std::move(connection.opening_);
   owned->clear();
@@ -245,7 +250,11 @@ void Connections::failed(ServerConnection& connection, pool::Failure failure, st
   counters_.endpoints[opening->endpoint].open_failures[static_cast<std::size_t>(failure)].add();
   const TimePoint now = worker_.loop().now();
   upstream_.decide([&](pool::Ledger& ledger, pool::Actions& actions) {
-    ledger.open_failed(*opening, failure, std::move(detail), now, actions);
+    if (spoilt) {
+      ledger.open_spoilt(*opening, failure, std::move(detail), *spoilt, now, actions);
+    } else {
+      ledger.open_failed(*opening, failure, std::move(detail), now, actions);
+    }
   });
 }
 

@@ -7,6 +7,7 @@
 
 #include <boost/intrusive/list.hpp>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "pool/upstream.hpp"
@@ -62,7 +63,8 @@ class Connections {
   void await_greeting(ServerConnection& connection);
   void greet(ServerConnection& connection);
   void ready(ServerConnection& connection);
-  void failed(ServerConnection& connection, pool::Failure failure, std::string detail);
+  void failed(ServerConnection& connection, pool::Failure failure, std::string detail,
+              std::optional<pool::Closed> spoilt = std::nullopt);
   void place(std::unique_ptr<ServerConnection> connection, pool::Ledger::Placed placed,
              pool::Source source);
   void deliver(std::unique_ptr<ServerConnection> connection,

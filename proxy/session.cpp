@@ -97,7 +97,7 @@ std::optional<bool> Session::judge_header() {
   const bool required = listener.proxy_protocol == config::AcceptProxy::require;
   const auto deny = [this](std::string_view why) {
     detail_ = why;
-    end(Reason::client_denied, true);
+    end(Reason::client_denied, false);
     return false;
   };
   const bool trusted = listener_.trusts(address_);

@@ -232,7 +232,9 @@ def answer_of(weir):
     """Empty when there is none, whichever way the session ends."""
     try:
         return weir.ask()
-    except ConnectionError:
+    except TimeoutError:
+        raise
+    except OSError:  # reset, or gone before the client had finished
         return ""
 
 
@@ -328,7 +330,7 @@ def test_a_dead_endpoint_is_probed_less_and_less(start_weir, start_endpoint):
 
         wait_until(lambda: failures() >= 1, "it is found dead")
         first = failures()  # all that were tried at once
-        assert first <= 8
+        assert first <= 8 + 4  # and probes after the first short pauses
         end = time.monotonic() + 4
         wait_until(lambda: time.monotonic() > end, "four seconds pass", timeout=5)
         # A random part of 50 ms, of 100 ms, of 200 ms, and so on.

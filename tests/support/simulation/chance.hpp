@@ -45,8 +45,8 @@ class Chance {
   // Of events that come independently; the longest gaps are cut.
   Nanoseconds exponential(Nanoseconds mean) {
     const double gap = -std::log(1.0 - real()) * static_cast<double>(mean.count());
-    return Nanoseconds(static_cast<Nanoseconds::rep>(
-        std::min(gap, 20.0 * static_cast<double>(mean.count()))));
+    return Nanoseconds(
+        static_cast<Nanoseconds::rep>(std::min(gap, 20.0 * static_cast<double>(mean.count()))));
   }
 
   template <class T>

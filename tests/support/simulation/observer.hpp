@@ -128,6 +128,7 @@ class Observer {
              seat.counts.idle, seat.counts.opening);
     }
   }
+  void check_end() const { queue_.check_gone(); }
 
  private:
   void placed(const Connection& connection, const Placed& placed, TimePoint now) {
@@ -153,8 +154,8 @@ class Observer {
     demand(seat.present && seat.healthy, "endpoint % is not to be used and lends", endpoint);
   }
   void check_lent(EndpointIndex endpoint, std::span<const EndpointIndex> tried) {
-    demand(tally_.seats()[endpoint].takes_sessions(),
-           "endpoint % is lent, which takes no sessions", endpoint);
+    demand(tally_.seats()[endpoint].takes_sessions(), "endpoint % is lent, which takes no sessions",
+           endpoint);
     demand(std::ranges::find(tried, endpoint) == tried.end(), "endpoint % has been tried",
            endpoint);
   }
@@ -203,9 +204,8 @@ class Observer {
 
   Nanoseconds longest_pause() const {
     const Nanoseconds token =
-        pool_.open_rate == 0
-            ? Nanoseconds(0)
-            : Nanoseconds(static_cast<Nanoseconds::rep>(1e9 / pool_.open_rate));
+        pool_.open_rate == 0 ? Nanoseconds(0)
+                             : Nanoseconds(static_cast<Nanoseconds::rep>(1e9 / pool_.open_rate));
     return std::max<Nanoseconds>({std::chrono::seconds(5), pool_.backoff.most, token});
   }
 

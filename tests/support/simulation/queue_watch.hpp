@@ -20,9 +20,7 @@ class QueueWatch {
   };
 
   QueueWatch(const config::Upstream& upstream, const Tally& tally)
-      : pool_(upstream.pool),
-        is_hash_(upstream.balance == config::Balance::hash),
-        tally_(tally) {}
+      : pool_(upstream.pool), is_hash_(upstream.balance == config::Balance::hash), tally_(tally) {}
 
   const std::vector<Waiting>& queue() const { return queue_; }
   bool any_starved() const { return std::ranges::any_of(queue_, &Waiting::starved); }
@@ -113,8 +111,8 @@ class QueueWatch {
     return found;
   }
   bool contains(const Waiter& waiter) const {
-    return std::ranges::any_of(
-        queue_, [&](const Waiting& each) { return each.waiter.get() == &waiter; });
+    return std::ranges::any_of(queue_,
+                               [&](const Waiting& each) { return each.waiter.get() == &waiter; });
   }
 
   void note_served(const Waiter& waiter) {

@@ -14,17 +14,17 @@ namespace weir::pool {
 struct Scenario {
   config::Upstream upstream;
   std::size_t workers = 1;
-  std::size_t capacity = 1;          // seats
-  std::uint16_t written = 0;         // addresses: the ports from 1 on
-  std::uint16_t servers = 0;         // all there may ever be; those above `written` DNS may find
-  Nanoseconds storm{};               // how long there is weather
-  std::size_t clients = 0;           // in that time
-  Nanoseconds use{};                 // of a connection, on average
-  Nanoseconds round_trip{};          // to a server, on average
-  bool calm_start = false;           // time to warm up before the first client
-  bool has_weather = false;          // servers fail
-  Nanoseconds server_patience{};     // a server closes what says nothing for so long; 0 = never
-  bool is_skewed = false;            // most clients come to the first worker
+  std::size_t capacity = 1;       // seats
+  std::uint16_t written = 0;      // addresses: the ports from 1 on
+  std::uint16_t servers = 0;      // all there may ever be; those above `written` DNS may find
+  Nanoseconds storm{};            // how long there is weather
+  std::size_t clients = 0;        // in that time
+  Nanoseconds use{};              // of a connection, on average
+  Nanoseconds round_trip{};       // to a server, on average
+  bool calm_start = false;        // time to warm up before the first client
+  bool has_weather = false;       // servers fail
+  Nanoseconds server_patience{};  // a server closes what says nothing for so long; 0 = never
+  bool is_skewed = false;         // most clients come to the first worker
   // Long enough, once all servers are well and no client is left, for everything to be well.
   Nanoseconds recovery{};
 };
@@ -56,9 +56,8 @@ class ScenarioDraw {
                                             : chance_.between(600 * second, 9000 * second);
     scenario_.clients = chance_.between(40U, 250U);
     const auto at_once = static_cast<Nanoseconds::rep>(chance_.between(1U, 12U));
-    scenario_.use =
-        scenario_.storm * at_once / static_cast<Nanoseconds::rep>(scenario_.clients);
-    scenario_.round_trip = chance_.between(Milliseconds(1) / 5, Milliseconds(80));
+    scenario_.use = scenario_.storm * at_once / static_cast<Nanoseconds::rep>(scenario_.clients);
+    scenario_.round_trip = chance_.between(std::chrono::microseconds(200), Milliseconds(80));
     scenario_.calm_start = chance_.percent(50);
     scenario_.has_weather = chance_.percent(80);
     scenario_.is_skewed = chance_.percent(25);
@@ -71,8 +70,9 @@ class ScenarioDraw {
     config::Upstream& upstream = scenario_.upstream;
     const bool has_names = chance_.percent(35);
     const std::uint32_t tiers = chance_.percent(35) ? chance_.between(2U, 3U) : 1;
-    scenario_.written = static_cast<std::uint16_t>(
-        has_names ? chance_.below(4) : chance_.percent(30) ? 1 : chance_.between(2U, 8U));
+    scenario_.written = static_cast<std::uint16_t>(has_names             ? chance_.below(4)
+                                                   : chance_.percent(30) ? 1
+                                                                         : chance_.between(2U, 8U));
     for (std::uint16_t port = 1; port <= scenario_.written; ++port) {
       config::Endpoint& endpoint = upstream.endpoints.emplace_back();
       endpoint.address = address_of(port);
@@ -83,7 +83,8 @@ class ScenarioDraw {
     scenario_.capacity = scenario_.written;
     if (!has_names) return;
     config::Endpoint& name = upstream.endpoints.emplace_back();
-    name.kind = chance_.percent(50) ? config::Endpoint::Kind::name : config::Endpoint::Kind::service;
+    name.kind =
+        chance_.percent(50) ? config::Endpoint::Kind::name : config::Endpoint::Kind::service;
     name.address.host = "db.internal";
     name.tier = static_cast<std::uint32_t>(chance_.below(tiers));
     name.weight = draw_weight();
@@ -99,10 +100,11 @@ class ScenarioDraw {
     config::Upstream& upstream = scenario_.upstream;
     upstream.name = "api";
     // The table of `hash` takes long to make: it is drawn less often.
-    upstream.balance = chance_.percent(8) ? config::Balance::hash
-                                          : chance_.pick({config::Balance::round_robin,
-                                                          config::Balance::least_connections,
-                                                          config::Balance::random_two});
+    upstream.balance =
+        chance_.percent(8)
+            ? config::Balance::hash
+            : chance_.pick({config::Balance::round_robin, config::Balance::least_connections,
+                            config::Balance::random_two});
     upstream.connect_timeout = chance_.milliseconds(Milliseconds(200), 5 * second);
     upstream.attempts = chance_.between(1U, 4U);
     upstream.ejection.failures = chance_.percent(40) ? 0 : chance_.between(1U, 4U);
@@ -123,23 +125,22 @@ class ScenarioDraw {
                  : mode <= 8 ? config::PoolMode::reset
                              : config::PoolMode::off;
     if (pool_.mode == config::PoolMode::reset) {
-      pool_.reset = config::Reset{"RESET\r\n", "+RESET\r\n", chance_.milliseconds(
-          Milliseconds(100), second)};
+      pool_.reset =
+          config::Reset{"RESET\r\n", "+RESET\r\n", chance_.milliseconds(Milliseconds(100), second)};
     } else if (chance_.percent(30)) {
       scenario_.upstream.proxy_protocol = config::SendProxy::v1;
     }
     pool_.max_connections = chance_.percent(40) ? 0 : chance_.between(1U, 6U);
     pool_.max_total = chance_.percent(60) ? 0 : chance_.between(1U, 14U);
     pool_.max_idle = chance_.percent(50) ? 64 : chance_.between(0U, 5U);
-    const std::uint32_t most_idle = std::min(
-        {pool_.max_idle, 4U, pool_.max_connections == 0 ? 4U : pool_.max_connections});
+    const std::uint32_t most_idle =
+        std::min({pool_.max_idle, 4U, pool_.max_connections == 0 ? 4U : pool_.max_connections});
     pool_.min_idle = chance_.percent(30) ? 0 : chance_.between(0U, most_idle);
     pool_.anticipate = chance_.pick({0.0, 1.0, 1.0, 2.5});
     pool_.max_opening = chance_.percent(30) ? 8 : chance_.between(1U, 4U);
     if (chance_.percent(35)) pool_.open_rate = 0.5 * std::exp(chance_.real() * 5);
-    pool_.acquire_timeout = chance_.percent(15)
-                                ? Milliseconds(0)
-                                : chance_.milliseconds(Milliseconds(50), 8 * second);
+    pool_.acquire_timeout =
+        chance_.percent(15) ? Milliseconds(0) : chance_.milliseconds(Milliseconds(50), 8 * second);
     pool_.max_waiting = chance_.percent(40) ? chance_.between(0U, 8U) : 1024;
     pool_.max_uses = chance_.percent(60) ? 0 : chance_.between(1U, 6U);
     pool_.backoff.first = chance_.milliseconds(Milliseconds(10), second);
@@ -156,8 +157,8 @@ class ScenarioDraw {
     check.healthy_after = chance_.between(1U, 3U);
     check.unhealthy_after = chance_.between(1U, 3U);
     // As many in an hour as in a minute.
-    const auto slower = std::max<Nanoseconds>(
-        check.interval, scenario_.storm * scenario_.capacity / 400);
+    const auto slower =
+        std::max<Nanoseconds>(check.interval, scenario_.storm * scenario_.capacity / 400);
     check.interval = std::chrono::duration_cast<config::Duration>(slower);
   }
 
@@ -170,12 +171,13 @@ class ScenarioDraw {
       health = 2 * (check.interval + check.timeout) +
                (check.healthy_after + 1) * 2 * (check.fast_interval + check.timeout);
     }
-    const Nanoseconds ejection = upstream.ejection.failures > 0 ? 10 * upstream.ejection.duration
-                                                                : Milliseconds(0);
+    const Nanoseconds ejection =
+        upstream.ejection.failures > 0 ? 10 * upstream.ejection.duration : Milliseconds(0);
     const std::uint32_t openings = pool_.min_idle + 2;
-    const Nanoseconds rate = pool_.open_rate == 0 ? Nanoseconds{}
-                                                  : Nanoseconds(static_cast<Nanoseconds::rep>(
-                                                        1e9 * openings / pool_.open_rate));
+    const Nanoseconds rate =
+        pool_.open_rate == 0
+            ? Nanoseconds{}
+            : Nanoseconds(static_cast<Nanoseconds::rep>(1e9 * openings / pool_.open_rate));
     const Nanoseconds warming = 2 * upstream.connect_timeout + 2 * pool_.backoff.most + 3 * second +
                                 openings * (20 * scenario_.round_trip + second / 10) + rate;
     scenario_.recovery = health + ejection + warming + 8 * second;

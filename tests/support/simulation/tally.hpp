@@ -36,9 +36,7 @@ class Tally {
     double tokens = 0;
     TimePoint filled_at;
 
-    bool takes_sessions() const {
-      return present && healthy && !ejected && endpoint->weight > 0;
-    }
+    bool takes_sessions() const { return present && healthy && !ejected && endpoint->weight > 0; }
   };
 
   Tally(const config::Upstream& upstream, std::size_t capacity, TimePoint now)
@@ -71,7 +69,7 @@ class Tally {
     Seat& seat = seats_[opening.endpoint];
     demand(seat.takes_sessions(), "endpoint % is to be opened, which takes no sessions",
            opening.endpoint);
-    demand(opening.target == seat.endpoint, "endpoint % is opened as another", opening.endpoint);
+    demand(opening.target->name == seat.endpoint->name, "endpoint % is opened as another", opening.endpoint);
     demand(opening.waiter != nullptr || (warms_ && may_warm), "endpoint % is warmed against orders",
            opening.endpoint);
     ++seat.counts.opening;
@@ -194,8 +192,8 @@ class Tally {
       const std::uint32_t here = seat.counts.total();
       total += here;
       sockets += seat.sockets;
-      demand(seat.counts == ledger.counts(i), "endpoint %: opening, idle or leased is not as was told",
-             i);
+      demand(seat.counts == ledger.counts(i),
+             "endpoint %: opening, idle or leased is not as was told", i);
       demand(seat.sockets + seat.ordered == here + seat.doomed, "endpoint %: a socket has no place",
              i);
       demand(pool_.max_connections == 0 || here <= pool_.max_connections,
@@ -281,15 +279,15 @@ class Tally {
     if (!is_new) return;
     demand(std::ranges::any_of(seats_, &Seat::takes_sessions), "the last endpoint is ejected");
     const auto present = std::ranges::count_if(seats_, &Seat::present);
-    demand(ejected * 100 <= present * config_.ejection.max_percent,
-           "% of % endpoints are ejected", ejected, present);
+    demand(ejected * 100 <= present * config_.ejection.max_percent, "% of % endpoints are ejected",
+           ejected, present);
   }
 
   void watch_minimum(TimePoint now) {
     if (!warms_) return;
     for (Seat& seat : seats_) {
-      const bool is_full = pool_.max_connections != 0 &&
-                           seat.counts.total() >= pool_.max_connections;
+      const bool is_full =
+          pool_.max_connections != 0 && seat.counts.total() >= pool_.max_connections;
       if (seat.counts.idle >= pool_.min_idle || is_full || !below_total()) seat.was_full_at = now;
     }
   }
