@@ -14,7 +14,8 @@
 //     nobody is overtaken by more than most_overtaken others.
 //
 // Its parts: ledger.cpp (sessions: ask, open, lend, return), ledger_idle.cpp (what is kept ready,
-// and how it ages), ledger_endpoints.cpp (which endpoints there are, and which may be used).
+// and how it ages), ledger_endpoints.cpp (which endpoints there are, and which may be used),
+// ledger_invariants.cpp (checks of all this, for tests).
 
 #include <array>
 #include <boost/intrusive/list.hpp>

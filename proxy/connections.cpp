@@ -1,5 +1,6 @@
 #include "proxy/connections.hpp"
 
+#include <spdlog/spdlog.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
@@ -249,13 +250,21 @@ void Connections::failed(ServerConnection& connection, pool::Failure failure, st
   owned->stream_.close();
   counters_.endpoints[opening->endpoint].open_failures[static_cast<std::size_t>(failure)].add();
   const TimePoint now = worker_.loop().now();
-  upstream_.decide([&](pool::Ledger& ledger, pool::Actions& actions) {
+  const bool ejected = upstream_.decide([&](pool::Ledger& ledger, pool::Actions& actions) {
+    const bool before = ledger.ejected(opening->endpoint);
     if (spoilt) {
-      ledger.open_spoilt(*opening, failure, std::move(detail), *spoilt, now, actions);
+      ledger.open_spoilt(*opening, failure, detail, *spoilt, now, actions);
     } else {
-      ledger.open_failed(*opening, failure, std::move(detail), now, actions);
+      ledger.open_failed(*opening, failure, detail, now, actions);
     }
+    return !before && ledger.ejected(opening->endpoint);
   });
+  if (ejected) log_ejection(opening->target->name, detail);
+}
+
+void Connections::log_ejection(const std::string& endpoint, std::string_view why) const {
+  spdlog::warn("upstream {}: endpoint {} is ejected for a while: {}", upstream_.config().name,
+               endpoint, why);
 }
 
 void Connections::place(std::unique_ptr<ServerConnection> connection, pool::Ledger::Placed placed,
@@ -401,11 +410,15 @@ std::unique_ptr<ServerConnection> Connections::take(ServerConnection& connection
 
 void Connections::lease_dropped(std::unique_ptr<ServerConnection> connection, pool::Closed why) {
   const pool::EndpointIndex endpoint = connection->endpoint;
+  const pool::EndpointPointer target = connection->target();
   connection.reset();
   const TimePoint now = worker_.loop().now();
-  upstream_.decide([&](pool::Ledger& ledger, pool::Actions& actions) {
+  const bool ejected = upstream_.decide([&](pool::Ledger& ledger, pool::Actions& actions) {
+    const bool before = ledger.ejected(endpoint);
     ledger.released(endpoint, why, now, actions);
+    return !before && ledger.ejected(endpoint);
   });
+  if (ejected) log_ejection(target->name, "it closes connections at once");
 }
 
 void Connections::lease_kept(std::unique_ptr<ServerConnection> owned) {

@@ -65,6 +65,7 @@ class Connections {
   void ready(ServerConnection& connection);
   void failed(ServerConnection& connection, pool::Failure failure, std::string detail,
               std::optional<pool::Closed> spoilt = std::nullopt);
+  void log_ejection(const std::string& endpoint, std::string_view why) const;
   void place(std::unique_ptr<ServerConnection> connection, pool::Ledger::Placed placed,
              pool::Source source);
   void deliver(std::unique_ptr<ServerConnection> connection,

@@ -55,4 +55,28 @@ Side side_of(Reason reason) {
   return rows[static_cast<std::size_t>(reason)].side;
 }
 
+std::optional<Reason> reason_for(pool::Failure failure) {
+  switch (failure) {
+    case pool::Failure::none:
+      return std::nullopt;
+    case pool::Failure::refused:
+      return Reason::upstream_refused;
+    case pool::Failure::unreachable:
+      return Reason::upstream_unreachable;
+    case pool::Failure::timeout:
+      return Reason::upstream_timeout;
+    case pool::Failure::tls_failed:
+      return Reason::upstream_tls_failed;
+    case pool::Failure::descriptors:
+      return Reason::descriptors;
+    case pool::Failure::no_healthy_endpoint:
+      return Reason::no_healthy_endpoint;
+    case pool::Failure::pool_full:
+      return Reason::pool_full;
+    case pool::Failure::acquire_timeout:
+      return Reason::acquire_timeout;
+  }
+  return Reason::internal;
+}
+
 }  // namespace weir::proxy

@@ -4,7 +4,10 @@
 
 #include <array>
 #include <cstddef>
+#include <optional>
 #include <string_view>
+
+#include "pool/connection.hpp"
 
 namespace weir::proxy {
 
@@ -47,6 +50,9 @@ std::string_view word(Reason reason);
 
 // The side that each reason belongs to: a reason always ends on the same side.
 Side side_of(Reason reason);
+
+// How a session ends that cannot have a connection; nothing for none.
+std::optional<Reason> reason_for(pool::Failure failure);
 
 inline Outcome outcome(Reason reason) {
   return {side_of(reason), reason};

@@ -67,7 +67,6 @@ class Session final : public boost::intrusive::list_base_hook<>,
   bool may_try_elsewhere() const;
   bool is_quiet();
   std::optional<Reason> verdict();
-  std::optional<Reason> reason_for(pool::Failure failure) const;
   void open_tunnel();
 
   void stream_ready(Stream& stream) override;

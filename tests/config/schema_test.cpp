@@ -219,8 +219,7 @@ TEST(Schema, StoresEveryValueOfTheLanguage) {
   EXPECT_EQ(upstream.health_check->port, 6);
 }
 
-TEST(Schema, FillsTheUpstreamHalf) {
-  const Config config = config_of(R"(version: 1
+constexpr const char* upstream_half = R"(version: 1
 listeners:
   web:
     bind: "127.0.0.1:8443"
@@ -259,7 +258,10 @@ upstreams:
       mode: reset
       reset: { send: 'RESET\r\n', expect: "+RESET\r\n", timeout: 300ms }
     health_check: { type: exchange, exchange: { send: 'a\x00\\', expect: 'b\t' } }
-)");
+)";
+
+TEST(Schema, FillsTheUpstreamHalf) {
+  const Config config = config_of(upstream_half);
   const Listener& listener = config.listeners[0];
   EXPECT_EQ(listener.proxy_protocol, AcceptProxy::require);
   EXPECT_EQ(listener.trusted.size(), 2U);
@@ -298,7 +300,10 @@ upstreams:
   EXPECT_EQ(api.slow_start, 20s);
   EXPECT_EQ(api.when_endpoint_removed, WhenRemoved::close);
   EXPECT_EQ(api.when_endpoint_unhealthy, WhenUnhealthy::close);
+}
 
+TEST(Schema, FillsWhatIsWrittenAsBytes) {
+  const Config config = config_of(upstream_half);
   const Upstream& cache = config.upstreams[1];
   EXPECT_EQ(cache.pool.mode, PoolMode::reset);
   EXPECT_EQ(cache.pool.reset->send, "RESET\r\n");

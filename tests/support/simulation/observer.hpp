@@ -130,6 +130,29 @@ class Observer {
   }
   void check_end() const { queue_.check_gone(); }
 
+  // For whoever reads a trace.
+  std::string text(TimePoint now) const {
+    std::string all;
+    EndpointIndex index = 0;
+    for (const Tally::Seat& seat : tally_.seats()) {
+      const std::array<std::int64_t, 8> numbers{
+          index++,          seat.endpoint ? seat.endpoint->address.port : 0,
+          seat.present,     seat.healthy,
+          seat.ejected,     seat.counts.opening,
+          seat.counts.idle, seat.counts.leased};
+      all += filled_in(
+          "endpoint % at port %: present %, healthy %, ejected %; % opening, % idle, % leased\n",
+          numbers);
+    }
+    for (const QueueWatch::Waiting& each : queue_.queue()) {
+      all += "waits since " + std::to_string((now - each.waiter->since).count() / 1000) + " us, " +
+             (each.waiter->opening != nullptr ? "for what is opened" : "for anything") + ", tried";
+      for (const EndpointIndex tried : each.waiter->tried) all += ' ' + std::to_string(tried);
+      all += '\n';
+    }
+    return all + "woken in " + std::to_string((wake_ - now).count() / 1000) + " us\n";
+  }
+
  private:
   void placed(const Connection& connection, const Placed& placed, TimePoint now) {
     const EndpointIndex endpoint = connection.endpoint;

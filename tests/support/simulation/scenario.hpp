@@ -4,6 +4,8 @@
 // scenario of hours has slow clocks, so that each takes about as many events. Pure.
 
 #include <algorithm>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "config/config.hpp"
@@ -28,6 +30,49 @@ struct Scenario {
   // Long enough, once all servers are well and no client is left, for everything to be well.
   Nanoseconds recovery{};
 };
+
+// For whoever reads a trace.
+inline std::string words(const Scenario& scenario) {
+  const config::Upstream& upstream = scenario.upstream;
+  const config::Pool& pool = upstream.pool;
+  std::string text;
+  const auto add = [&](std::string_view name, auto value) {
+    text += std::string(name) + ' ';
+    if constexpr (requires { value.count(); }) {
+      text += std::to_string(std::chrono::duration<double>(value).count()) + "s; ";
+    } else {
+      text += std::to_string(value) + "; ";
+    }
+  };
+  add("workers", scenario.workers);
+  add("mode (fresh, off, reset)", static_cast<int>(pool.mode));
+  add("balance", static_cast<int>(upstream.balance));
+  add("max_connections", pool.max_connections);
+  add("max_total", pool.max_total);
+  add("min_idle", pool.min_idle);
+  add("max_idle", pool.max_idle);
+  add("max_opening", pool.max_opening);
+  add("open_rate", pool.open_rate);
+  add("max_uses", pool.max_uses);
+  add("max_waiting", pool.max_waiting);
+  add("attempts", upstream.attempts);
+  add("acquire_timeout", pool.acquire_timeout);
+  add("connect_timeout", upstream.connect_timeout);
+  add("backoff", pool.backoff.first);
+  add("to", pool.backoff.most);
+  add("ejection after", upstream.ejection.failures);
+  add("for", upstream.ejection.duration);
+  add("slow_start", upstream.slow_start);
+  add("fresh_max_age", pool.fresh_max_age);
+  add("max_lifetime", pool.max_lifetime);
+  add("idle_timeout", pool.idle_timeout);
+  add("health checks", upstream.health_check ? 1 : 0);
+  for (const config::Endpoint& each : upstream.endpoints) {
+    text += each.text() + " weight " + std::to_string(each.weight) + " tier " +
+            std::to_string(each.tier) + "; ";
+  }
+  return text;
+}
 
 class ScenarioDraw {
  public:

@@ -83,7 +83,7 @@ class Sessions final : public Shell::Sessions {
     world_.note("client % tries elsewhere", client.id);
     client.tried.push_back(connection.endpoint);
     client.connection = nullptr;
-    client.state = Client::State::waiting;
+    ++client.turn;
     shell_.lease_dropped(connection, Closed::peer_closed);
     ask(client);
   }

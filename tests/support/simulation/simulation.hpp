@@ -33,7 +33,8 @@ class Simulation {
       shut_down();
       return std::nullopt;
     } catch (const Broken& broken) {
-      return broken.what + "\n" + world_.trace.text();
+      return broken.what + '\n' + words(world_.scenario) + '\n' +
+             world_.observer.text(world_.now()) + world_.trace.text();
     }
   }
 

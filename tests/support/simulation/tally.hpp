@@ -69,7 +69,8 @@ class Tally {
     Seat& seat = seats_[opening.endpoint];
     demand(seat.takes_sessions(), "endpoint % is to be opened, which takes no sessions",
            opening.endpoint);
-    demand(opening.target->name == seat.endpoint->name, "endpoint % is opened as another", opening.endpoint);
+    demand(opening.target->name == seat.endpoint->name, "endpoint % is opened as another",
+           opening.endpoint);
     demand(opening.waiter != nullptr || (warms_ && may_warm), "endpoint % is warmed against orders",
            opening.endpoint);
     ++seat.counts.opening;
