@@ -16,19 +16,24 @@ class Backoff {
   // `chance` is in [0, 1).
   void fail(const config::Backoff& limits, TimePoint now, double chance) {
     failing_ = true;
+    failed_at_ = now;
     if (now < until_) return;
     if (steps_ == 0 || now - stepped_at_ >= limits.first) {
       ++steps_;
       stepped_at_ = now;
     }
-    const Nanoseconds pause =
-        std::min<Nanoseconds>(limits.first * (1LL << std::min(steps_ - 1, 30U)), limits.most);
+    config::Duration pause = limits.first;
+    for (std::uint32_t step = 1; step < steps_ && pause < limits.most; ++step) pause *= 2;
+    pause = std::min(pause, limits.most);
     until_ = now + std::chrono::duration_cast<Nanoseconds>(pause * chance);
   }
   // A connection was opened: the next ones need not come one by one.
   void open() { failing_ = false; }
-  // One has proved itself: the next failure is the first.
-  void prove() {
+  // One that was opened then has proved itself: if that was after the last failure, the next one is
+  // the first. What was opened before says nothing of new connections.
+  bool proves(TimePoint opened_at) const { return steps_ == 0 || opened_at > failed_at_; }
+  void prove(TimePoint opened_at) {
+    if (!proves(opened_at)) return;
     steps_ = 0;
     until_ = {};
   }
@@ -43,6 +48,7 @@ class Backoff {
  private:
   TimePoint until_{};
   TimePoint stepped_at_{};
+  TimePoint failed_at_{};  // the last time
   std::uint32_t steps_ = 0;
   bool failing_ = false;
 };

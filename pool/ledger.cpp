@@ -3,6 +3,7 @@
 #include "pool/ledger.hpp"
 
 #include <algorithm>
+#include <limits>
 #include <ranges>
 #include <utility>
 
@@ -133,7 +134,8 @@ Ledger::Asked Ledger::acquire(WorkerIndex worker, std::span<const EndpointIndex>
   if (pool_.acquire_timeout == 0s) return refuse(Failure::acquire_timeout);
   if (starved_ >= pool_.max_waiting) return refuse(Failure::pool_full);
   enqueue(waiter, false);
-  wake_for_waiters(now, actions);
+  // Those who wait before it may wait for other endpoints than it may have.
+  serve_queue(now, actions);
   return {nullptr, std::move(waiter), false};
 }
 
@@ -169,7 +171,12 @@ Ledger::Placed Ledger::opened(const Opening& opening, Connection& connection, Ti
     remove_warming(seat, opening.worker);
   } else {
     seat.ejection.succeed();
-    exchange_openings(opening);
+    if (takes_sessions(seat)) {
+      exchange_openings(opening);
+    } else {
+      opening.waiter->opening = nullptr;
+      ++starved_;
+    }
   }
   note_load(seat);
   Placed placed = place(connection, now, actions);
@@ -214,6 +221,7 @@ void Ledger::open_failed(const Opening& opening, Failure failure, std::string de
     const bool nobody_left = !tier_for(waiter->tried) && !expecting_;
     if (waiter->tried.size() >= config_.attempts || nobody_left) fail(waiter, failure, actions);
   }
+  if (seat.ejection.ejected()) fail_hopeless(actions);
   serve_queue(now, actions);
   warm_endpoint(opening.endpoint, now, actions);
 }
@@ -241,13 +249,12 @@ std::optional<Closed> Ledger::worn_out(const Connection& connection, TimePoint n
 }
 
 Ledger::Placed Ledger::returned(Connection& connection, TimePoint now, Actions& actions) {
-  Seat& seat = seats_[connection.endpoint];
-  prove(seat);
-  seat.ejection.succeed();
+  prove(seats_[connection.endpoint], connection.opened_at);
   return place(connection, now, actions);
 }
 
-void Ledger::released(EndpointIndex endpoint, Closed why, TimePoint now, Actions& actions) {
+void Ledger::released(EndpointIndex endpoint, Closed why, TimePoint now, Actions& actions,
+                      TimePoint opened_at) {
   Seat& seat = seats_[endpoint];
   --seat.counts.leased;
   --total_;
@@ -255,9 +262,9 @@ void Ledger::released(EndpointIndex endpoint, Closed why, TimePoint now, Actions
   count_closed(why);
   if (why == Closed::peer_closed) {
     failed(endpoint, true, now, actions);
+    if (seat.ejection.ejected()) fail_hopeless(actions);
   } else {
-    prove(seat);
-    seat.ejection.succeed();
+    prove(seat, opened_at);
   }
   serve_queue(now, actions);
   warm_endpoint(endpoint, now, actions);
@@ -273,7 +280,8 @@ void Ledger::hand_failed(EndpointIndex endpoint, const std::shared_ptr<Waiter>& 
     waiter->state = Waiter::State::waiting;
     enqueue(waiter, true);
     if (!tier_for(waiter->tried) && !expecting_) {
-      fail(waiter, Failure::no_healthy_endpoint, actions);
+      const bool had_cause = waiter->failure != Failure::none;
+      fail(waiter, had_cause ? waiter->failure : Failure::no_healthy_endpoint, actions);
     }
   }
   if (why == Closed::peer_closed) failed(endpoint, false, now, actions);
@@ -449,12 +457,11 @@ Waiter* Ledger::recipient(WorkerIndex worker, EndpointIndex endpoint, const Wait
 
 // A connection that is counted as leased and that nobody has.
 Ledger::Placed Ledger::place(Connection& connection, TimePoint now, Actions& actions) {
-  const Seat& seat = seats_[connection.endpoint];
-  const bool good = seat.present && seat.healthy;
+  const bool good = takes_sessions(seats_[connection.endpoint]);
   if (Waiter* next = good ? recipient(connection.worker, connection.endpoint, nullptr) : nullptr) {
     for (Waiter& waiter : queue_) {
       if (&waiter == next) break;
-      ++waiter.overtaken;
+      if (waiter.overtaken < std::numeric_limits<std::uint8_t>::max()) ++waiter.overtaken;
     }
     const std::shared_ptr<Waiter> waiter = next->self;
     dequeue(*waiter);
@@ -464,7 +471,10 @@ Ledger::Placed Ledger::place(Connection& connection, TimePoint now, Actions& act
     serve_queue(now, actions);
     return {Placed::Where::waiter, waiter};
   }
-  return keep_idle(connection, now, actions);
+  Placed placed = keep_idle(connection, now, actions);
+  // It is not for them, but another one may be.
+  if (!good && starved_ > 0) serve_queue(now, actions);
+  return placed;
 }
 
 }  // namespace weir::pool

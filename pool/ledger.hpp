@@ -157,7 +157,12 @@ class Ledger {
   // The server has forgotten the client.
   Placed returned(Connection& connection, TimePoint now, Actions& actions);
   // A leased connection is gone. `peer_closed`: it died before the server said anything.
-  void released(EndpointIndex endpoint, Closed why, TimePoint now, Actions& actions);
+  // `opened_at`: when it had been opened.
+  void released(EndpointIndex endpoint, Closed why, TimePoint now, Actions& actions,
+                TimePoint opened_at = TimePoint::max());
+
+  // An idle connection that was just lent turned out to be dead: as if it had died before.
+  void found_dead(const Connection& connection, Closed why, TimePoint now, Actions& actions);
 
   // --- Idle connections ---
 
@@ -292,6 +297,7 @@ class Ledger {
   Closed age_reason(const Connection& connection, TimePoint now) const;
   void warm_all(TimePoint now, Actions& actions);
   void warm_endpoint(EndpointIndex endpoint, TimePoint now, Actions& actions);
+  bool has_recovered(Seat& seat, TimePoint now, Actions& actions);
   WorkerIndex poorest_worker(const Seat& seat) const;
   bool warms() const;
 
@@ -303,8 +309,11 @@ class Ledger {
   std::optional<std::uint32_t> tier_for(std::span<const EndpointIndex> tried) const;
   void failed(EndpointIndex endpoint, bool of_session, TimePoint now, Actions& actions);
   void eject(EndpointIndex endpoint, TimePoint now, Actions& actions);
-  void prove(Seat& seat);
+  void prove(Seat& seat, TimePoint opened_at);
+  void note_death(const Connection& connection, bool served, Closed why, TimePoint now,
+                  Actions& actions);
   void note_trouble(Seat& seat);
+  void readmit_if_nobody(TimePoint now);
   void begin_catching_up(EndpointIndex endpoint, TimePoint now, Actions& actions);
   void ramp(EndpointIndex endpoint, TimePoint now, Actions& actions);
   double share(const Seat& seat, TimePoint now) const;

@@ -64,11 +64,14 @@ void Ledger::set_endpoints(std::vector<EndpointPointer> seats, std::unique_ptr<B
     } else if (!seat.present) {
       come(i, std::move(seats[i]), now, actions);
     } else {
+      // What was verified for one name is not lent as another's.
+      if (seat.endpoint->host != seats[i]->host) close_all_idle(seat, Closed::removed, actions);
       seat.endpoint = std::move(seats[i]);
       if (seat.endpoint->weight == 0) seat.ramp_began = {};
       if (seat.ramp_began != TimePoint{}) ramp(i, now, actions);
     }
   }
+  readmit_if_nobody(now);
   weigh_tiers(now);
   fail_hopeless(actions);
   serve_queue(now, actions);
@@ -122,6 +125,7 @@ std::optional<Ledger::Checked> Ledger::checked(const EndpointPointer& endpoint, 
     begin_catching_up(index, now, actions);
     weigh_tiers(now);
     serve_queue(now, actions);
+    warm_endpoint(index, now, actions);
   }
   if (change != Health::Change::none) set_healthy(index, passed, now, actions);
   return Checked{change, seat.health->next_interval()};
@@ -143,6 +147,7 @@ void Ledger::set_healthy(EndpointIndex endpoint, bool healthy, TimePoint now, Ac
     if (config_.when_endpoint_unhealthy == config::WhenUnhealthy::close && seat.counts.leased > 0) {
       actions.emplace_back(EndSessions{seat.endpoint, false});
     }
+    readmit_if_nobody(now);
     fail_hopeless(actions);
   }
   weigh_tiers(now);
@@ -301,9 +306,20 @@ void Ledger::eject(EndpointIndex endpoint, TimePoint now, Actions& actions) {
 }
 
 // One of its connections was of use.
-void Ledger::prove(Seat& seat) {
-  seat.backoff.prove();
+void Ledger::prove(Seat& seat, TimePoint opened_at) {
+  if (!seat.backoff.proves(opened_at)) return;
+  seat.backoff.prove(opened_at);
+  seat.ejection.succeed();
   note_trouble(seat);
+}
+
+// The last one that is left is not ejected, whatever it has done.
+void Ledger::readmit_if_nobody(TimePoint now) {
+  const auto takes = [this](EndpointIndex index) { return takes_sessions(seats_[index]); };
+  if (std::ranges::any_of(present_, takes)) return;
+  for (const EndpointIndex index : present_) {
+    if (seats_[index].ejection.ejected()) seats_[index].ejection.end(now);
+  }
 }
 
 void Ledger::note_trouble(Seat& seat) {

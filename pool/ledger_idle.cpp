@@ -15,6 +15,9 @@ using namespace std::chrono_literals;
 // A replacement has this long to arrive before the connection it replaces closes anyway.
 constexpr config::Duration replacement_time = 2s;
 
+// When warming that had to wait for something else is looked at again.
+constexpr config::Duration warming_retry = 250ms;
+
 // An endpoint that closes what it has just accepted is not a healthy one: a warmed connection
 // proves itself by being lent, or by living this long.
 constexpr config::Duration proving_time = 1s;
@@ -173,12 +176,29 @@ bool Ledger::idle_lost(Connection& connection, Closed why, TimePoint now, Action
   remove_idle(connection);
   --total_;
   count_closed(why);
-  const bool by_peer = why == Closed::peer_closed || why == Closed::unexpected_bytes;
-  const bool proved = connection.uses > 0 || now - connection.opened_at >= proving_time;
-  if (by_peer && !proved) failed(endpoint, false, now, actions);
+  note_death(connection, connection.uses > 0, why, now, actions);
   serve_queue(now, actions);
   warm_endpoint(endpoint, now, actions);
   return true;
+}
+
+void Ledger::found_dead(const Connection& connection, Closed why, TimePoint now, Actions& actions) {
+  --seats_[connection.endpoint].counts.leased;
+  --total_;
+  eased(connection.endpoint);
+  count_closed(why);
+  note_death(connection, connection.uses > 1, why, now, actions);
+  serve_queue(now, actions);
+  warm_endpoint(connection.endpoint, now, actions);
+}
+
+// An endpoint that closes what it has just accepted is left alone for a while. What has lived, or
+// served a session, may die.
+void Ledger::note_death(const Connection& connection, bool served, Closed why, TimePoint now,
+                        Actions& actions) {
+  const bool by_peer = why == Closed::peer_closed || why == Closed::unexpected_bytes;
+  const bool proved = served || now - connection.opened_at >= proving_time;
+  if (by_peer && !proved) failed(connection.endpoint, false, now, actions);
 }
 
 // What place() has no waiter for: it becomes idle, or is closed by whoever holds it.
@@ -235,29 +255,34 @@ void Ledger::warm_all(TimePoint now, Actions& actions) {
 }
 
 void Ledger::warm_endpoint(EndpointIndex endpoint, TimePoint now, Actions& actions) {
-  if (!warms() || starved_ > 0) return;
+  if (!warms()) return;
   Seat& seat = seats_[endpoint];
   if (!takes_sessions(seat)) return;
   const std::uint32_t wanted = idle_target(endpoint, now);
   if (seat.counts.idle + seat.warming >= wanted + (wanted > 0 ? seat.ageing : 0)) return;
+  // Sessions that wait go first. (What is opened for one that is catching up is theirs anyway.)
+  if (starved_ > 0 && !seat.catching_up) return wake_at(now + warming_retry, actions);
   if (seat.backoff.waits(now)) return wake_at(seat.backoff.until(), actions);
-  if (seat.backoff.steps() > 0) {
-    // After a failure one connection is tried, and lives for a while, before all are opened.
-    TimePoint proof = TimePoint::max();
-    for (const ConnectionList& list : seat.idle) {
-      if (!list.empty()) proof = std::min(proof, list.front().opened_at + proving_time);
-    }
-    if (proof > now && (proof != TimePoint::max() || seat.warming > 0)) {
-      if (proof != TimePoint::max()) wake_at(proof, actions);
-      return;
-    }
-    if (proof <= now) prove(seat);
-  }
+  if (seat.backoff.steps() > 0 && !has_recovered(seat, now, actions)) return;
   while (seat.counts.idle + seat.warming < wanted + seat.ageing && may_open(seat, now)) {
     start(endpoint, poorest_worker(seat), nullptr, now, actions);
     if (seat.backoff.steps() > 0) return;
   }
   if (!seat.tokens.has_one(now)) wake_at(seat.tokens.next(now), actions);
+  if (pool_.max_total != 0 && total_ >= pool_.max_total) wake_at(now + warming_retry, actions);
+}
+
+// After a failure one connection is tried, and lives for a while, before all are opened. False:
+// that one is on its way, or has not lived for long enough.
+bool Ledger::has_recovered(Seat& seat, TimePoint now, Actions& actions) {
+  for (const ConnectionList& list : seat.idle) {
+    if (list.empty() || !seat.backoff.proves(list.back().opened_at)) continue;
+    const TimePoint opened_at = list.back().opened_at;
+    if (opened_at + proving_time > now) return wake_at(opened_at + proving_time, actions), false;
+    prove(seat, opened_at);
+    return true;
+  }
+  return seat.warming == 0;
 }
 
 WorkerIndex Ledger::poorest_worker(const Seat& seat) const {

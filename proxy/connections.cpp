@@ -91,10 +91,9 @@ void Connections::seat_endpoints(const std::vector<pool::EndpointPointer>& seats
   for (pool::EndpointIndex i = 0; i < seats.size(); ++i) {
     if (i % worker_.shared().worker_count != worker_.index()) continue;
     std::unique_ptr<Checker>& checker = checkers_[i];
-    const bool stays = checker && seats[i] && checker->endpoint()->name == seats[i]->name;
+    const bool stays = checker && seats[i] && checker->endpoint()->name == seats[i]->name &&
+                       checker->endpoint()->host == seats[i]->host;
     if (stays) continue;
-    // What is resumed must be the session of the server that is dialled.
-    if (tls_ != nullptr) tls_->forget_sessions(i);
     checker.reset();
     if (seats[i] == nullptr || !upstream_.config().health_check) continue;
     checker = std::make_unique<Checker>(worker_, *this, i, seats[i]);
@@ -219,7 +218,7 @@ void Connections::await_greeting(ServerConnection& connection) {
 
 void Connections::greet(ServerConnection& connection) {
   if (!connection.is_good()) {
-    if (connection.stream_.hung_up()) {
+    if (connection.cause_of_death() == pool::Closed::peer_closed) {
       failed(connection, pool::Failure::refused, "closed before it said anything",
              pool::Closed::peer_closed);
     } else {
@@ -293,10 +292,16 @@ void Connections::arrive(std::unique_ptr<ServerConnection> connection,
                          std::shared_ptr<pool::Waiter> waiter, pool::Source source) {
   connection->home_ = this;
   connection->worker = worker_.index();
+  std::optional<pool::Closed> dead;
   if (!connection->stream_.attach(worker_.loop(), *connection)) {
+    dead = pool::Closed::descriptors;
+  } else if (source != pool::Source::opened && !connection->is_good()) {
+    dead = connection->cause_of_death();  // on the way here
+  }
+  if (dead) {
     const TimePoint now = worker_.loop().now();
     upstream_.decide([&](pool::Ledger& ledger, pool::Actions& actions) {
-      ledger.hand_failed(connection->endpoint, waiter, pool::Closed::descriptors, now, actions);
+      ledger.hand_failed(connection->endpoint, waiter, *dead, now, actions);
     });
     return;
   }
@@ -336,9 +341,8 @@ void Connections::keep_idle(std::unique_ptr<ServerConnection> owned) {
 // An idle connection has something to say: tickets and key updates are fine, and more of a greeting
 // is; all else ends it.
 void Connections::idle_stirred(ServerConnection& connection) {
-  const bool hung_up = connection.stream_.hung_up();
-  if (!hung_up && connection.is_good()) return;
-  const pool::Closed why = hung_up ? pool::Closed::peer_closed : pool::Closed::unexpected_bytes;
+  if (!connection.stream_.hung_up() && connection.is_good()) return;
+  const pool::Closed why = connection.cause_of_death();
   const TimePoint now = worker_.loop().now();
   const bool ours = upstream_.decide([&](pool::Ledger& ledger, pool::Actions& actions) {
     return ledger.idle_lost(connection, why, now, actions);
@@ -411,11 +415,12 @@ std::unique_ptr<ServerConnection> Connections::take(ServerConnection& connection
 void Connections::lease_dropped(std::unique_ptr<ServerConnection> connection, pool::Closed why) {
   const pool::EndpointIndex endpoint = connection->endpoint;
   const pool::EndpointPointer target = connection->target();
+  const TimePoint opened_at = connection->opened_at;
   connection.reset();
   const TimePoint now = worker_.loop().now();
   const bool ejected = upstream_.decide([&](pool::Ledger& ledger, pool::Actions& actions) {
     const bool before = ledger.ejected(endpoint);
-    ledger.released(endpoint, why, now, actions);
+    ledger.released(endpoint, why, now, actions, opened_at);
     return !before && ledger.ejected(endpoint);
   });
   if (ejected) log_ejection(target->name, "it closes connections at once");

@@ -19,9 +19,7 @@ constexpr std::uint64_t most_descriptors = 1ULL << 40;
 constexpr std::uint64_t closing_percent = 5;  // and below which idle connections close
 
 bool keeps_connections(const pool::Upstream& upstream) {
-  const config::Pool& pool = upstream.config().pool;
-  return pool.mode == config::PoolMode::reset ||
-         (pool.mode == config::PoolMode::fresh && pool.min_idle > 0);
+  return upstream.config().pool.mode != config::PoolMode::off;
 }
 
 // Since Linux 6.2 the folder's size says it; before, its entries have to be counted.

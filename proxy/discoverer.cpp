@@ -66,10 +66,12 @@ void Discoverer::answered(Query& query, std::vector<pool::Found> endpoints) {
   if (!std::exchange(query.fault, {}).empty()) {
     spdlog::info("upstream {}: {} is found again", upstream.config().name, query.name);
   }
+  query.asked = true;
   const bool all_good = std::ranges::all_of(queries_, [&](const Query& each) {
-    return each.upstream != query.upstream || each.fault.empty();
+    return each.upstream != query.upstream || (each.asked && each.fault.empty());
   });
   if (all_good) counts.answered_at = now();
+  const bool all_asked = all_are_asked(query.upstream);
   pool::Roster& roster = rosters_[query.upstream];
   if (!roster.found(query.number, std::move(endpoints))) return;
   const std::vector<pool::EndpointPointer> wanted = roster.endpoints();
@@ -79,7 +81,7 @@ void Discoverer::answered(Query& query, std::vector<pool::Found> endpoints) {
     host_.before(upstream, seats);
     seated = seats;
   });
-  if (roster.is_complete()) {
+  if (all_asked) {
     upstream.decide([](pool::Ledger& ledger, pool::Actions& actions) {
       ledger.expect_endpoints(false, "no name leads to an endpoint", now(), actions);
     });
@@ -94,12 +96,17 @@ void Discoverer::failed(Query& query, std::string why) {
     spdlog::warn("upstream {}: {}; the endpoints stay as they are", upstream.config().name, why);
   }
   query.fault = why;
-  // Sessions do not wait any longer for a name that cannot be found.
+  query.asked = true;
+  const bool all_asked = all_are_asked(query.upstream);
+  // Sessions do not wait any longer for names that cannot be found.
   upstream.decide([&](pool::Ledger& ledger, pool::Actions& actions) {
-    if (ledger.endpoint_count() == 0) {
-      ledger.expect_endpoints(false, std::move(why), now(), actions);
-    }
+    if (all_asked) ledger.expect_endpoints(false, std::move(why), now(), actions);
   });
+}
+
+bool Discoverer::all_are_asked(std::size_t upstream) const {
+  return std::ranges::all_of(
+      queries_, [&](const Query& each) { return each.upstream != upstream || each.asked; });
 }
 
 void Discoverer::log_changes(const pool::Upstream& upstream,

@@ -48,13 +48,15 @@ class Discoverer final : private pool::Discovery::Audience {
     std::size_t upstream;
     std::size_t number;  // of the upstream's
     std::string name;
-    std::string fault;  // the last answer's; empty = it was good
+    std::string fault;   // the last answer's; empty = it was good
+    bool asked = false;  // there was an answer, good or not
   };
 
   void found(std::size_t query, std::vector<pool::Found> endpoints) override;
   void not_found(std::size_t query, std::string why) override;
   void answered(Query& query, std::vector<pool::Found> endpoints);
   void failed(Query& query, std::string why);
+  bool all_are_asked(std::size_t upstream) const;
   void log_changes(const pool::Upstream& upstream,
                    const std::vector<pool::EndpointPointer>& wanted) const;
 

@@ -21,21 +21,30 @@ EndpointBooks::EndpointBooks(const std::vector<std::unique_ptr<Worker>>& workers
     auto& seats = seats_.emplace_back(upstream->capacity());
     upstream->look([&](const pool::Ledger& ledger) {
       for (pool::EndpointIndex i = 0; i < seats.size(); ++i) {
-        if (ledger.endpoint(i) != nullptr) seats[i].name = ledger.endpoint(i)->name;
+        if (ledger.endpoint(i) == nullptr) continue;
+        seats[i].name = ledger.endpoint(i)->name;
+        seats[i].host = ledger.endpoint(i)->host;
       }
       return 0;
     });
   }
 }
 
-void EndpointBooks::seat(const pool::Upstream& upstream,
-                         const std::vector<pool::EndpointPointer>& seats) {
+std::vector<pool::EndpointIndex> EndpointBooks::seat(
+    const pool::Upstream& upstream, const std::vector<pool::EndpointPointer>& seats) {
   const std::scoped_lock lock(mutex_);
   std::vector<Seat>& known = seats_[upstream.index()];
+  std::vector<pool::EndpointIndex> changed;
   for (pool::EndpointIndex i = 0; i < seats.size(); ++i) {
-    if (seats[i] == nullptr || known[i].name == seats[i]->name) continue;
-    known[i] = {seats[i]->name, sum(upstream, i)};
+    if (seats[i] == nullptr) continue;
+    Seat& seat = known[i];
+    if (seat.name == seats[i]->name && seat.host == seats[i]->host) continue;
+    changed.push_back(i);
+    if (seat.name != seats[i]->name) seat.before = sum(upstream, i);
+    seat.name = seats[i]->name;
+    seat.host = seats[i]->host;
   }
+  return changed;
 }
 
 EndpointTotals EndpointBooks::totals(const pool::Upstream& upstream,

@@ -30,13 +30,16 @@ class EndpointBooks {
   EndpointBooks(const std::vector<std::unique_ptr<Worker>>& workers,
                 const std::vector<std::unique_ptr<pool::Upstream>>& upstreams);
 
-  // Before anybody uses the seats: who sits on each now. Null seats keep whoever was there.
-  void seat(const pool::Upstream& upstream, const std::vector<pool::EndpointPointer>& seats);
+  // Before anybody uses the seats: who sits on each now. Null seats keep whoever was there. Returns
+  // the seats that somebody else has now, or that are known by another host name.
+  std::vector<pool::EndpointIndex> seat(const pool::Upstream& upstream,
+                                        const std::vector<pool::EndpointPointer>& seats);
   EndpointTotals totals(const pool::Upstream& upstream, pool::EndpointIndex index) const;
 
  private:
   struct Seat {
     std::string name;
+    std::string host;
     EndpointTotals before;
   };
   EndpointTotals sum(const pool::Upstream& upstream, pool::EndpointIndex index) const;

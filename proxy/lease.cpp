@@ -53,7 +53,9 @@ void LeaseRequest::ask(Connections& connections, std::span<const pool::EndpointI
       return;
     }
     // Dead since the last turn: that is told to the books, and the next one is asked for.
-    Lease(connections, std::move(connection)).drop(pool::Closed::peer_closed);
+    upstream.decide([&](pool::Ledger& ledger, pool::Actions& actions) {
+      ledger.found_dead(*connection, connection->cause_of_death(), now, actions);
+    });
   }
 }
 

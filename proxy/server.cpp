@@ -108,7 +108,11 @@ void Server::follow_endpoints() {
   using Endpoints = std::vector<pool::EndpointPointer>;
   Discoverer::Host host;
   host.before = [this](pool::Upstream& upstream, const Endpoints& seats) {
-    endpoint_books_->seat(upstream, seats);
+    const TlsClient* tls = tls_.clients[upstream.index()].get();
+    // What is resumed must be the session of the server that is dialled.
+    for (const pool::EndpointIndex index : endpoint_books_->seat(upstream, seats)) {
+      if (tls != nullptr) tls->forget_sessions(index);
+    }
   };
   host.after = [this](pool::Upstream& upstream, const Endpoints& seats) {
     for (const auto& worker : workers_) {

@@ -57,7 +57,10 @@ bool ServerConnection::hear(std::size_t most) {
     const std::span<std::byte> room = stream_.loop().plain_scratch();
     const Read result = stream_.read(room, size);
     if (result == Read::again) return true;
-    if (result != Read::data) return false;
+    if (result != Read::data) {
+      has_ended_ = true;
+      return false;
+    }
     if (!heard_) heard_ = std::make_unique<std::string>();
     heard_->append(reinterpret_cast<const char*>(room.data()), size);
     if (heard_->size() > most) return false;
@@ -66,8 +69,15 @@ bool ServerConnection::hear(std::size_t most) {
 }
 
 bool ServerConnection::is_good() {
-  if (!home_->upstream().config().pool.server_speaks_first) return stream_.is_quiet();
-  return !stream_.hung_up() && !stream_.broken() && hear(most_greeting);
+  if (!home_->upstream().config().pool.server_speaks_first) {
+    const Read seen = stream_.look();
+    has_ended_ = seen != Read::again && seen != Read::data;
+    return seen == Read::again;
+  }
+  if (!stream_.is_open() || stream_.hung_up() || stream_.broken()) return false;
+  // What has come since the last event counts too.
+  stream_.expect_input();
+  return hear(most_greeting);
 }
 
 }  // namespace weir::proxy

@@ -46,12 +46,18 @@ class ServerConnection final : public pool::Connection,
   bool hear(std::size_t most);
   // Is it there, and silent as far as it has to be? One look.
   bool is_good();
+  // Why it is not.
+  pool::Closed cause_of_death() const {
+    return has_ended_ || stream_.hung_up() ? pool::Closed::peer_closed
+                                           : pool::Closed::unexpected_bytes;
+  }
 
   Connections* home_;
   pool::EndpointPointer target_;
   Stream stream_;
   Stage stage_ = Stage::connecting;
   bool peer_watched_ = false;
+  bool has_ended_ = false;  // hear() has met the end
   std::uint8_t resets_left_ = 0;
   std::unique_ptr<pool::Opening> opening_;
   TimePoint phase_began_;

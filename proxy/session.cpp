@@ -58,6 +58,7 @@ Task<> Session::set_up() {
     listener_.handshake_ended();
   }
   if (!good) co_return;
+  ready_at_ = worker_.loop().now();
   if (!choose_route()) {
     end(Reason::no_route, false);
     co_return;
@@ -193,6 +194,7 @@ Task<bool> Session::lease_connection() {
     co_return false;
   }
   ++attempts_;
+  detail_.clear();
   lease_ = std::move(request.lease);
   endpoint_ = lease_.target();
   source_ = static_cast<Source>(static_cast<int>(request.source) + 1);
@@ -385,8 +387,7 @@ TimePoint Session::next_due() const {
   if (half) due = std::min(due, after(last_byte_at_, limits.half_close));
   due = std::min(due, after(last_byte_at_, limits.idle));
   if (limits.first_byte != 0s && first_sent_at_ == TimePoint{} && !half) {
-    const TimePoint ready = accepted_at_ + std::max(handshake_took_, 0ns);
-    due = std::min(due, ready + limits.first_byte);
+    due = std::min(due, ready_at_ + limits.first_byte);
   }
   return due;
 }

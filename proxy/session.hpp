@@ -96,6 +96,7 @@ class Session final : public boost::intrusive::list_base_hook<>,
   RouteChoice choice_;
 
   TimePoint accepted_at_;
+  TimePoint ready_at_;  // header and handshake are done
   TimePoint last_byte_at_;
   TimePoint first_sent_at_;  // first client byte passed on; epoch = not yet
   TimePoint acquire_began_;  // the first attempt; epoch = not yet

@@ -54,9 +54,13 @@ std::optional<bool> Session::judge_header() {
       if (!header_->local) address_ = header_->source;
       return true;
   }
+  if (result == Read::reset || client_.broken()) {
+    end(Reason::client_reset, true);
+    return false;
+  }
   const bool has_ended = result == Read::end || client_.hung_up();
   if (size > 0 && has_ended) return deny("the PROXY header is cut off");
-  if (has_ended && !client_.broken()) {
+  if (has_ended) {
     end(Reason::client_closed, false);
     return false;
   }
@@ -87,8 +91,10 @@ Task<Session::Introduced> Session::introduce() {
   const bool elsewhere = may_try_elsewhere();
   tried_.push_back(lease_.endpoint());
   lease_.drop(pool::Closed::peer_closed);
+  lost_server_ =
+      connections_->tls() != nullptr ? Reason::upstream_tls_failed : Reason::server_reset;
   if (elsewhere) co_return Introduced::elsewhere;
-  end(connections_->tls() != nullptr ? Reason::upstream_tls_failed : Reason::server_reset, false);
+  end(*lost_server_, false);
   co_return Introduced::ended;
 }
 

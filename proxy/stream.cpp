@@ -207,7 +207,12 @@ void Stream::close() {
 void Stream::hang_up() {
   if (!is_open()) return;
   say_goodbye();
-  ::recv(descriptor_, nullptr, most_discarded, MSG_TRUNC | MSG_DONTWAIT);
+  const std::span<std::byte> room = loop_->plain_scratch();
+  for (std::size_t discarded = 0; discarded < most_discarded; discarded += room.size()) {
+    // MSG_TRUNC: thrown away, not copied.
+    const ssize_t count = ::recv(descriptor_, room.data(), room.size(), MSG_TRUNC | MSG_DONTWAIT);
+    if (count < static_cast<ssize_t>(room.size())) break;
+  }
   close();
 }
 
@@ -223,16 +228,16 @@ bool Stream::is_acknowledged() const {
   return ::ioctl(descriptor_, SIOCOUTQ, &bytes) == 0 && bytes == 0;
 }
 
-bool Stream::is_quiet() {
-  if (broken_ || hung_up_) return false;
-  if (tls_) {
-    std::size_t size = 0;
-    readable_ = true;
-    return tls_->read(loop_->plain_scratch(), size) == Read::again;
-  }
+Read Stream::look() {
+  if (!is_open() || broken_ || hung_up_) return Read::end;
+  std::size_t size = 0;
+  readable_ = true;
+  if (tls_) return tls_->read(loop_->plain_scratch(), size);
   char byte = 0;
-  return ::recv(descriptor_, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
-         (errno == EAGAIN || errno == EWOULDBLOCK);
+  const ssize_t count = ::recv(descriptor_, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+  if (count > 0) return Read::data;
+  if (count == 0) return Read::end;
+  return errno == EAGAIN || errno == EWOULDBLOCK ? Read::again : Read::reset;
 }
 
 void Stream::on_events(std::uint32_t events) {

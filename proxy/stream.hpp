@@ -120,9 +120,11 @@ class Stream final : private Watch {
   // Has the peer's kernel acknowledged all that was sent?
   bool is_acknowledged() const;
 
-  // True when the peer is still there and has not spoken: one look that takes nothing. On TLS,
-  // records that carry no data (tickets, key updates) are taken and are fine.
-  bool is_quiet();
+  // One look at an idle stream: again = the peer is there and has not spoken, data = it has, else
+  // it has left. Takes nothing; but on TLS, records without data (tickets, key updates) are taken
+  // and are fine, and what data there was is gone.
+  Read look();
+  bool is_quiet() { return look() == Read::again; }
   bool hung_up() const { return hung_up_; }
   bool broken() const { return broken_; }
   int last_error() const { return error_; }

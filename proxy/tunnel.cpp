@@ -190,7 +190,10 @@ void Tunnel::rest(Direction& direction, std::size_t moved, bool looked) {
 bool Tunnel::pass_end_on(Direction& direction) {
   if (direction.passed_on) return true;
   direction.passed_on = true;
-  if (client_end_ends_ && direction.flow == Flow::to_server) return true;
+  if (client_end_ends_ && direction.flow == Flow::to_server) {
+    if (!is_complete()) owner_.half_closed(direction.flow);
+    return !over_;
+  }
   // The second end: both sockets close now, and that sends the FIN.
   if (other(direction).passed_on) {
     direction.to.say_goodbye(!other(direction).has_waiting());

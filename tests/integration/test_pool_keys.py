@@ -78,7 +78,8 @@ def test_sessions_of_an_unhealthy_endpoint_go_on(start_weir, start_endpoint):
         assert stream.receive_line() == b"a\n"
     assert weir.ask() == ""
     weir.wait_for_outcomes(client_closed=1, no_healthy_endpoint=1)
-    detail = weir.access_log(2)[1]["detail"]
+    detail = next(line["detail"] for line in weir.access_log(2)
+                  if line["reason"] == "no_healthy_endpoint")
     assert first.address in detail and "Connection refused" in detail
 
 

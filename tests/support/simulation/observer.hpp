@@ -34,11 +34,15 @@ class Observer {
       tally_.lent(asked.connection->endpoint);
       check_lent(asked.connection->endpoint, tried);
     }
-    queue_.asked(asked, std::ranges::any_of(actions, [&](const Action& action) {
-                   const auto* open = std::get_if<Open>(&action);
-                   return open != nullptr && open->opening->waiter != nullptr &&
-                          open->opening->waiter == asked.waiter;
-                 }));
+    const auto opens_for_it = [&](const Action& action) {
+      const auto* open = std::get_if<Open>(&action);
+      return open != nullptr && open->opening->waiter != nullptr &&
+             open->opening->waiter == asked.waiter;
+    };
+    const bool is_served = asked.connection != nullptr ||
+                           asked.waiter->state == Waiter::State::granted ||
+                           std::ranges::any_of(actions, opens_for_it);
+    queue_.asked(asked, tried, is_served);
   }
   void gave_up(const Waiter& waiter, Waiter::State before, bool left) {
     demand(left == (before != Waiter::State::granted), "giving up is answered wrongly");
@@ -49,6 +53,11 @@ class Observer {
     this->placed(connection, placed, now);
   }
   void open_failed(EndpointIndex endpoint, TimePoint now) { tally_.open_failed(endpoint, now); }
+  void open_spoilt(EndpointIndex endpoint, Closed why, TimePoint now) {
+    tally_.opened(endpoint);
+    tally_.released(endpoint, why);
+    tally_.failed(endpoint, now);
+  }
   void came_back(const Connection& connection, const Placed& placed, TimePoint now) {
     this->placed(connection, placed, now);
   }
@@ -58,8 +67,11 @@ class Observer {
   }
   void idle_lost(const Connection& connection, Closed why, TimePoint now) {
     tally_.lost(connection.endpoint, why);
-    const bool is_young = now - connection.opened_at < std::chrono::seconds(1);
-    if (connection.uses == 0 && is_young) tally_.failed(connection.endpoint, now);
+    died(connection, connection.uses > 0, now);
+  }
+  void found_dead(const Connection& connection, Closed why, TimePoint now) {
+    tally_.released(connection.endpoint, why);
+    died(connection, connection.uses > 1, now);
   }
   void hand_failed(EndpointIndex endpoint, const std::shared_ptr<Waiter>& waiter,
                    Waiter::State before, Closed why, TimePoint now) {
@@ -78,6 +90,11 @@ class Observer {
   void shuts_down() { shutting_down_ = true; }
 
   // --- Actions, as they leave the ledger ---
+
+  void called(const Ledger& ledger, TimePoint now) {
+    tally_.watch_ejections(ledger, now);
+    queue_.note_starved();
+  }
 
   void ordered(const Action& action, TimePoint now) {
     if (const auto* open = std::get_if<Open>(&action)) {
@@ -118,14 +135,15 @@ class Observer {
     }
   }
 
-  // Every endpoint that may be used has had min_idle ready since then.
-  void check_minimum(TimePoint since) {
+  // Every endpoint that has been there for long enough has had min_idle ready since then.
+  void check_minimum(TimePoint since, TimePoint now) {
     if (!tally_.warms()) return;
     EndpointIndex index = 0;
     for (const Tally::Seat& seat : tally_.seats()) {
-      demand(!seat.takes_sessions() || seat.was_full_at >= since,
-             "endpoint % has % idle and % opening, and min_idle is not reached", index++,
-             seat.counts.idle, seat.counts.opening);
+      const EndpointIndex endpoint = index++;
+      const TimePoint from = std::max(since, seat.came_at);
+      if (!seat.takes_sessions() || from + scenario_.recovery > now) continue;
+      demand(seat.was_full_at >= from, "endpoint % has not reached min_idle", endpoint);
     }
   }
   void check_end() const { queue_.check_gone(); }
@@ -154,6 +172,12 @@ class Observer {
   }
 
  private:
+  // What was of use, or has lived for a while, may die.
+  void died(const Connection& connection, bool served, TimePoint now) {
+    const bool is_young = now - connection.opened_at < std::chrono::seconds(1);
+    if (!served && is_young) tally_.failed(connection.endpoint, now);
+  }
+
   void placed(const Connection& connection, const Placed& placed, TimePoint now) {
     const EndpointIndex endpoint = connection.endpoint;
     switch (placed.where) {
@@ -205,24 +229,28 @@ class Observer {
       demand(expecting_, "a session waits for no endpoint");
       return;
     }
-    Nanoseconds longest{0};
-    bool any_time = false;
+    if (!tier.is_sure) return;
+    bool waits_for_time = false;
+    bool waits_for_total = false;
     EndpointIndex index = 0;
     for (const Tally::Seat& seat : tally_.seats()) {
       const EndpointIndex endpoint = index++;
-      if (!seat.takes_sessions() || std::ranges::find(waiter.tried, endpoint) != waiter.tried.end())
+      if (!seat.takes_sessions() || seat.endpoint->tier != tier.number) continue;
+      if (std::ranges::find(waiter.tried, endpoint) != waiter.tried.end()) continue;
+      if (seat.counts.idle == 0 && !tally_.has_room(seat)) continue;
+      if (seat.counts.idle == 0 && !tally_.below_total()) {
+        waits_for_total = true;
         continue;
-      if (tier.is_sure && seat.endpoint->tier != tier.number) continue;
-      const bool is_busy =
-          seat.counts.idle == 0 && !(tally_.has_room(seat) && tally_.below_total());
-      if (is_busy) continue;
-      const bool is_certain = tier.is_sure && !tally_.may_be_passed_over(seat, now) &&
-                              (seat.counts.idle > 0 || tally_.has_token(seat, now - model_slack));
-      demand(!is_certain, "a session waits although endpoint % has room", endpoint);
-      any_time = true;
-      longest = std::max(longest, longest_pause());
+      }
+      demand(tally_.may_be_passed_over(seat, now) ||
+                 (seat.counts.idle == 0 && !tally_.has_token(seat, now - model_slack)),
+             "a session waits although endpoint % has room", endpoint);
+      waits_for_time = true;
     }
-    demand(!any_time || is_awaited(now, longest), "a session waits, and nothing will wake it");
+    demand(!waits_for_time || is_awaited(now, longest_pause()),
+           "a session waits, and nothing will wake it");
+    demand(!waits_for_total || tally_.idle_total() == 0,
+           "a session waits, and max_total is taken by what is idle");
   }
 
   Nanoseconds longest_pause() const {

@@ -16,7 +16,7 @@ class QueueWatch {
     std::shared_ptr<Waiter> waiter;
     std::int64_t rank = 0;     // who came earlier has a lower one
     std::uint32_t passed = 0;  // by how many connections that became ready
-    bool starved = false;      // nothing was being opened for it when the last step was over
+    bool starved = false;      // nothing was being opened for it after the last call
   };
 
   QueueWatch(const config::Upstream& upstream, const Tally& tally)
@@ -27,10 +27,13 @@ class QueueWatch {
 
   // --- What was asked, and how it ended ---
 
-  void asked(const Ledger::Asked& asked, bool opening) {
-    const bool served_at_once = asked.connection != nullptr || opening ||
-                                (asked.waiter && asked.waiter->state == Waiter::State::granted);
-    demand(!served_at_once || !any_starved(), "a session overtakes one that has nothing");
+  void asked(const Ledger::Asked& asked, std::span<const EndpointIndex> tried, bool is_served) {
+    // One that has tried other endpoints may have nothing all the same.
+    const auto like = [&](const Waiting& each) {
+      return each.starved && sorted(each.waiter->tried) == sorted({tried.begin(), tried.end()});
+    };
+    demand(!is_served || std::ranges::none_of(queue_, like),
+           "a session overtakes one that has nothing");
     if (!asked.waiter) return;
     all_.push_back(asked.waiter);
     if (asked.waiter->state == Waiter::State::failed) {
@@ -40,7 +43,7 @@ class QueueWatch {
       return;
     }
     queue_.push_back({asked.waiter, next_rank_++, 0, false});
-    demand(served_at_once || starved() < pool_.max_waiting, "% wait, more than max_waiting",
+    demand(is_served || starved() < pool_.max_waiting, "% wait, more than max_waiting",
            starved() + 1);
   }
 
@@ -72,12 +75,16 @@ class QueueWatch {
     queue_.insert(queue_.begin(), {waiter, first_rank_--, 0, false});
   }
 
+  // After each call.
+  void note_starved() {
+    for (Waiting& each : queue_) each.starved = each.waiter->opening == nullptr;
+  }
+
   // --- After each step ---
 
   void compare(const Ledger& ledger) {
-    for (Waiting& each : queue_) {
+    for (const Waiting& each : queue_) {
       demand(each.waiter->state == Waiter::State::waiting, "a session in the queue has ended");
-      each.starved = each.waiter->opening == nullptr;
     }
     demand(queue_.size() == ledger.queue_length(), "% are in the queue, not %", queue_.size(),
            ledger.queue_length());

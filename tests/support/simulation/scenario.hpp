@@ -106,9 +106,6 @@ class ScenarioDraw {
     scenario_.calm_start = chance_.percent(50);
     scenario_.has_weather = chance_.percent(80);
     scenario_.is_skewed = chance_.percent(25);
-    if (chance_.percent(20)) {
-      scenario_.server_patience = chance_.between(scenario_.storm / 30, scenario_.storm / 3);
-    }
   }
 
   void draw_endpoints() {
@@ -233,6 +230,9 @@ class ScenarioDraw {
                  ? Milliseconds(0)
                  : chance_.milliseconds(std::max(least, from), std::max(4 * least, to));
     };
+    if (chance_.percent(20)) {
+      scenario_.server_patience = draw_limit(0, second, 60 * second);
+    }
     pool_.fresh_max_age = draw_limit(20, second, 25 * second);
     pool_.max_lifetime = draw_limit(40, 2 * second, 1800 * second);
     pool_.idle_timeout = draw_limit(15, second / 2, 60 * second);

@@ -43,6 +43,7 @@ struct ModelConnection final : Connection {
   bool left = false;    // FIN or RST
   bool spoken = false;  // bytes that nobody has asked for
   bool good() const { return !left && !spoken; }
+  Closed cause_of_death() const { return left ? Closed::peer_closed : Closed::unexpected_bytes; }
 
   // What the server knows.
   ClientId remembers = nobody;

@@ -106,7 +106,7 @@ class Sessions final : public Shell::Sessions {
       if (asked.waiter) return wait(client, asked);
       auto& connection = static_cast<ModelConnection&>(*asked.connection);
       if (shell_.take(connection)) return begin(client, connection);
-      shell_.lease_dropped(connection, Closed::peer_closed);
+      shell_.found_dead(connection);
     }
   }
 

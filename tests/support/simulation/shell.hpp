@@ -65,12 +65,24 @@ class Shell {
   void lease_dropped(ModelConnection& connection, Closed why) {
     const EndpointIndex endpoint = connection.endpoint;
     const WorkerIndex worker = connection.worker;
+    const TimePoint opened_at = connection.opened_at;
     world_.note("connection % of endpoint % ends, reason %", connection.id, endpoint, why);
     close(connection);
     decide(worker, [&](TimePoint now, Actions& actions) {
-      ledger_.released(endpoint, why, now, actions);
+      ledger_.released(endpoint, why, now, actions, opened_at);
       observer_.released(endpoint, why, now);
     });
+  }
+
+  // It was lent, and the look at it has found it dead.
+  void found_dead(ModelConnection& connection) {
+    const Closed why = connection.cause_of_death();
+    world_.note("connection % is found dead", connection.id);
+    decide(connection.worker, [&](TimePoint now, Actions& actions) {
+      ledger_.found_dead(connection, why, now, actions);
+      observer_.found_dead(connection, why, now);
+    });
+    close(connection);
   }
 
   void lease_kept(ModelConnection& connection) {
@@ -101,6 +113,7 @@ class Shell {
   const config::Pool& pool() const { return world_.scenario.upstream.pool; }
 
   void hand_out(TimePoint now) {
+    observer_.called(ledger_, now);
     for (Action& action : actions_) {
       observer_.ordered(action, now);
       if (const auto* close = std::get_if<Close>(&action)) {
@@ -193,6 +206,7 @@ class Shell {
       return open_failed(connection, Failure::refused);
     }
     if (world_.chance.below(300) == 0) return open_failed(connection, Failure::tls_failed);
+    if (world_.chance.below(300) == 0) return open_spoilt(connection);
     const std::unique_ptr<Opening> opening = std::move(connection.opening);
     world_.note("connection % is open", connection.id);
     if (state == ModelServer::State::closing) {
@@ -205,7 +219,7 @@ class Shell {
       observer_.opened(connection, result, now);
       return result;
     });
-    place(connection, placed);
+    place(connection, placed, true);
   }
 
   void open_failed(ModelConnection& connection, Failure failure) {
@@ -219,9 +233,21 @@ class Shell {
     });
   }
 
+  // It was opened, and then closed by its server before it was of use.
+  void open_spoilt(ModelConnection& connection) {
+    const std::unique_ptr<Opening> opening = std::move(connection.opening);
+    world_.note("connection % to endpoint % is of no use", connection.id, opening->endpoint);
+    close(connection);
+    decide(opening->worker, [&](TimePoint now, Actions& actions) {
+      ledger_.open_spoilt(*opening, Failure::refused, "spoilt", Closed::peer_closed, now, actions);
+      observer_.open_spoilt(opening->endpoint, Closed::peer_closed, now);
+    });
+  }
+
   // --- Where a connection goes ---
 
-  void place(ModelConnection& connection, const Ledger::Placed& placed) {
+  // New: it was opened just now.
+  void place(ModelConnection& connection, const Ledger::Placed& placed, bool is_new = false) {
     switch (placed.where) {
       case Ledger::Placed::Where::nobody:
         world_.note("connection % is for nobody", connection.id);
@@ -236,24 +262,27 @@ class Shell {
     if (placed.waiter->worker == connection.worker) {
       deliver(connection, placed.waiter);
     } else {
-      send(connection, placed.waiter);
+      send(connection, placed.waiter, is_new);
     }
   }
 
-  void send(ModelConnection& connection, std::shared_ptr<Waiter> waiter) {
+  void send(ModelConnection& connection, std::shared_ptr<Waiter> waiter, bool is_new) {
     connection.stage = ModelConnection::Stage::travelling;
     ++connection.turn;
     const WorkerIndex worker = waiter->worker;
     world_.note("connection % goes to worker %", connection.id, worker);
-    world_.post(worker, [this, worker, id = connection.id, to = std::move(waiter)] {
-      arrive(*world_.connections.find(id), worker, to);
+    world_.post(worker, [this, worker, is_new, id = connection.id, to = std::move(waiter)] {
+      arrive(*world_.connections.find(id), worker, to, is_new);
     });
   }
 
   void arrive(ModelConnection& connection, WorkerIndex worker,
-              const std::shared_ptr<Waiter>& waiter) {
+              const std::shared_ptr<Waiter>& waiter, bool is_new) {
     connection.worker = worker;
     if (world_.chance.below(100) == 0) return hand_failed(connection, waiter, Closed::descriptors);
+    if (!is_new && !connection.good()) {
+      return hand_failed(connection, waiter, connection.cause_of_death());
+    }
     deliver(connection, waiter);
   }
 
@@ -275,11 +304,11 @@ class Shell {
   }
 
   void hand_over(ModelConnection& connection, const std::shared_ptr<Waiter>& waiter) {
-    if (!take(connection)) return hand_failed(connection, waiter, Closed::peer_closed);
+    if (!take(connection)) return hand_failed(connection, waiter, connection.cause_of_death());
     if (waiter->worker == connection.worker) {
       deliver(connection, waiter);
     } else {
-      send(connection, waiter);
+      send(connection, waiter, false);
     }
   }
 
@@ -317,7 +346,7 @@ class Shell {
   }
 
   void idle_stirred(ModelConnection& connection) {
-    const Closed why = connection.left ? Closed::peer_closed : Closed::unexpected_bytes;
+    const Closed why = connection.cause_of_death();
     world_.note("idle connection % has stirred", connection.id);
     const bool ours = decide(connection.worker, [&](TimePoint now, Actions& actions) {
       const bool is_lost = ledger_.idle_lost(connection, why, now, actions);

@@ -51,8 +51,8 @@ class Simulation {
     resolver_.start();
     if (!world_.scenario.calm_start) return;
     // A cold start without clients.
-    run_for(world_.scenario.recovery);
-    world_.observer.check_minimum(world_.begin);
+    run_for(world_.scenario.recovery * 3 / 2);
+    world_.observer.check_minimum(world_.begin, world_.now());
   }
 
   void storm() {
@@ -93,7 +93,7 @@ class Simulation {
     const TimePoint since = world_.now();
     run_for(world_.scenario.recovery);
     demand(world_.observer.queue().queue().empty(), "somebody waits still");
-    world_.observer.check_minimum(since);
+    world_.observer.check_minimum(since, world_.now());
   }
 
   void survive_outage() {
@@ -104,11 +104,14 @@ class Simulation {
     run_for(lasts);
     const TimePoint since = world_.now();
     run_for(world_.scenario.recovery);
-    world_.observer.check_minimum(since);
+    world_.observer.check_minimum(since, world_.now());
   }
 
   void shut_down() {
-    for (std::uint32_t i = world_.chance.between(0U, 6U); i > 0; --i) sessions_.arrive();
+    for (std::uint32_t i = world_.chance.between(0U, 6U); i > 0; --i) {
+      sessions_.arrive();
+      look();
+    }
     run_for(world_.chance.exponential(std::chrono::milliseconds(50)));
     world_.note("it shuts down");
     sessions_.shell().decide(world_.now(), [&](TimePoint, Actions& actions) {

@@ -163,6 +163,25 @@ class Tally {
     }
   }
 
+  // After each call, since time ends ejections, too.
+  void watch_ejections(const Ledger& ledger, TimePoint now) {
+    std::uint32_t ejected = 0;
+    bool is_new = false;
+    for (EndpointIndex i = 0; i < seats_.size(); ++i) {
+      Seat& seat = seats_[i];
+      const bool was = std::exchange(seat.ejected, ledger.ejected(i));
+      is_new = is_new || (seat.ejected && !was);
+      if (was && !seat.ejected) seat.came_at = now;
+      if (seat.ejected) ++ejected;
+      demand(!seat.ejected || seat.present, "endpoint % is ejected and has left", i);
+    }
+    if (!is_new) return;
+    demand(std::ranges::any_of(seats_, &Seat::takes_sessions), "the last endpoint is ejected");
+    const auto present = std::ranges::count_if(seats_, &Seat::present);
+    demand(ejected * 100 <= present * config_.ejection.max_percent, "% of % endpoints are ejected",
+           ejected, present);
+  }
+
   // --- Sockets ---
 
   void socket_opened(EndpointIndex index, ModelServer& server) {
@@ -216,7 +235,6 @@ class Tally {
     demand(opened_ == ledger.opened_count(), "% were opened, not %", opened_,
            ledger.opened_count());
     demand(closed_ == ledger.closed(), "the reasons of closings are not as was told");
-    watch_ejections(ledger, now);
     watch_minimum(now);
   }
 
@@ -227,6 +245,11 @@ class Tally {
     return std::min(most_tokens_, seat.tokens + passed.count() * pool_.open_rate);
   }
   bool below_total() const { return pool_.max_total == 0 || total_ < pool_.max_total; }
+  std::uint32_t idle_total() const {
+    std::uint32_t idle = 0;
+    for (const Seat& seat : seats_) idle += seat.counts.idle;
+    return idle;
+  }
   // Room for one more, as far as the endpoint itself is concerned.
   bool has_room(const Seat& seat) const {
     return seat.counts.opening < (seat.failing ? 1 : pool_.max_opening) &&
@@ -251,12 +274,16 @@ class Tally {
   };
   Tier tier_for(std::span<const EndpointIndex> tried, TimePoint now) const {
     Tier tier;
+    bool any_cold = false;
+    std::uint32_t highest = 0;
     for (EndpointIndex i = 0; i < seats_.size(); ++i) {
       const Seat& seat = seats_[i];
       if (!seat.takes_sessions() || std::ranges::find(tried, i) != tried.end()) continue;
-      if (may_be_cold(seat, now)) tier.is_sure = false;
+      any_cold = any_cold || may_be_cold(seat, now);
+      highest = std::max(highest, seat.endpoint->tier);
       tier.number = std::min(tier.number.value_or(seat.endpoint->tier), seat.endpoint->tier);
     }
+    tier.is_sure = !any_cold || highest == tier.number;
     return tier;
   }
 
@@ -264,24 +291,6 @@ class Tally {
   void closed(Closed why) {
     ++closed_[static_cast<std::size_t>(why)];
     --total_;
-  }
-
-  void watch_ejections(const Ledger& ledger, TimePoint now) {
-    std::uint32_t ejected = 0;
-    bool is_new = false;
-    for (EndpointIndex i = 0; i < seats_.size(); ++i) {
-      Seat& seat = seats_[i];
-      const bool was = std::exchange(seat.ejected, ledger.ejected(i));
-      is_new = is_new || (seat.ejected && !was);
-      if (was && !seat.ejected) seat.came_at = now;
-      if (seat.ejected) ++ejected;
-      demand(!seat.ejected || seat.present, "endpoint % is ejected and has left", i);
-    }
-    if (!is_new) return;
-    demand(std::ranges::any_of(seats_, &Seat::takes_sessions), "the last endpoint is ejected");
-    const auto present = std::ranges::count_if(seats_, &Seat::present);
-    demand(ejected * 100 <= present * config_.ejection.max_percent, "% of % endpoints are ejected",
-           ejected, present);
   }
 
   void watch_minimum(TimePoint now) {
