@@ -171,7 +171,7 @@ Ledger::Placed Ledger::opened(const Opening& opening, Connection& connection, Ti
     remove_warming(seat, opening.worker);
   } else {
     seat.ejection.succeed();
-    if (takes_sessions(seat)) {
+    if (seat.present && seat.healthy) {
       exchange_openings(opening);
     } else {
       opening.waiter->opening = nullptr;
@@ -345,6 +345,7 @@ bool Ledger::serve(std::shared_ptr<Waiter> waiter, TimePoint now, Actions& actio
     dequeue(*waiter);
     waiter->state = Waiter::State::granted;
     actions.emplace_back(Hand{connection, waiter});
+    warm_endpoint(*endpoint, now, actions);
   } else {
     start(*endpoint, waiter->worker, waiter, now, actions);
   }
@@ -457,7 +458,8 @@ Waiter* Ledger::recipient(WorkerIndex worker, EndpointIndex endpoint, const Wait
 
 // A connection that is counted as leased and that nobody has.
 Ledger::Placed Ledger::place(Connection& connection, TimePoint now, Actions& actions) {
-  const bool good = takes_sessions(seats_[connection.endpoint]);
+  const Seat& seat = seats_[connection.endpoint];
+  const bool good = seat.present && seat.healthy;
   if (Waiter* next = good ? recipient(connection.worker, connection.endpoint, nullptr) : nullptr) {
     for (Waiter& waiter : queue_) {
       if (&waiter == next) break;
@@ -471,10 +473,7 @@ Ledger::Placed Ledger::place(Connection& connection, TimePoint now, Actions& act
     serve_queue(now, actions);
     return {Placed::Where::waiter, waiter};
   }
-  Placed placed = keep_idle(connection, now, actions);
-  // It is not for them, but another one may be.
-  if (!good && starved_ > 0) serve_queue(now, actions);
-  return placed;
+  return keep_idle(connection, now, actions);
 }
 
 }  // namespace weir::pool

@@ -175,7 +175,8 @@ def test_connect_timeout_and_max_opening_hold(start_weir, full_endpoint):
     clients = [weir.connect() for _ in range(12)]
     took = queue_of_ends(clients)
     while len(took) < len(clients):
-        most = max(most, connecting(port))
+        # The kernel's list is not one moment: what has gone may stand beside what has come.
+        most = max(most, min(connecting(port), connecting(port)))
         assert weir.metrics().sum("weir_pool_connections", state="opening") <= 2
         assert watch.elapsed() < seconds(20)
     assert 1 <= most <= 2

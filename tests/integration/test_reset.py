@@ -377,6 +377,7 @@ def test_memcached_with_its_no_op(start_weir, start_server):
             lines = [stream.receive_line() for _ in range(4)]
             assert lines == [b"STORED\r\n", b"VALUE key 0 2\r\n", b"%02d\r\n" % number, b"END\r\n"]
         weir.wait_for_open(0)
-        wait_for_idle(weir, 1)
+        wait_until(lambda: weir.metrics().sum("weir_pool_connections", state="leased") == 0,
+                   "it has come back")
     assert int(memcached.stats()["total_connections"]) - before <= 3  # and the question's own
     assert memcached.stats()["cmd_set"] == "50"

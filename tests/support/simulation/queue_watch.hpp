@@ -32,7 +32,7 @@ class QueueWatch {
     const auto like = [&](const Waiting& each) {
       return each.starved && sorted(each.waiter->tried) == sorted({tried.begin(), tried.end()});
     };
-    demand(!is_served || std::ranges::none_of(queue_, like),
+    demand(asked.connection == nullptr || std::ranges::none_of(queue_, like),
            "a session overtakes one that has nothing");
     if (!asked.waiter) return;
     all_.push_back(asked.waiter);

@@ -215,7 +215,7 @@ class Sessions final : public Shell::Sessions {
   // What a client does next, unless something else happens to it before.
   template <class Happen>
   void plan_at(Client& client, TimePoint at, Happen happen) {
-    world_.events.at(at, [this, &client, turn = ++client.turn, happen = std::move(happen)] {
+    world_.events.at(at, [&client, turn = ++client.turn, happen = std::move(happen)] {
       if (client.turn == turn) happen(client);
     });
   }
