@@ -3,7 +3,6 @@
 #include "pool/ledger.hpp"
 
 #include <algorithm>
-#include <limits>
 #include <ranges>
 #include <utility>
 
@@ -31,10 +30,11 @@ class Ledger::Candidates final : public Balancer::View {
 
   bool usable(EndpointIndex endpoint) const override {
     const Seat& seat = ledger_.seats_[endpoint];
-    return ledger_.takes_sessions(seat) && seat.endpoint->tier == tier_ &&
-           (seat.counts.idle > 0 || ledger_.may_open(seat, now_)) &&
-           !(choosy_ && ledger_.passed_over(seat, now_)) &&
-           std::ranges::find(tried_, endpoint) == tried_.end();
+    return (seat.counts.idle > 0 || ledger_.may_open(seat, now_)) && is_wanted(endpoint);
+  }
+  // Does only max_total stand in its way?
+  bool needs_total(EndpointIndex endpoint) const {
+    return ledger_.has_room(ledger_.seats_[endpoint], now_) && is_wanted(endpoint);
   }
   std::uint32_t load(EndpointIndex endpoint) const override {
     return Ledger::load(ledger_.seats_[endpoint]);
@@ -44,6 +44,13 @@ class Ledger::Candidates final : public Balancer::View {
   std::uint32_t tier_load() const override { return ledger_.tiers_[tier_].load; }
 
  private:
+  bool is_wanted(EndpointIndex endpoint) const {
+    const Seat& seat = ledger_.seats_[endpoint];
+    return ledger_.takes_sessions(seat) && seat.endpoint->tier == tier_ &&
+           !(choosy_ && ledger_.passed_over(seat, now_)) &&
+           std::ranges::find(tried_, endpoint) == tried_.end();
+  }
+
   const Ledger& ledger_;
   std::span<const EndpointIndex> tried_;
   std::uint32_t tier_;
@@ -94,7 +101,7 @@ Ledger::~Ledger() {
 Ledger::Asked Ledger::acquire(WorkerIndex worker, std::span<const EndpointIndex> tried,
                               std::uint64_t key, TimePoint now, Actions& actions) {
   // Who comes now does not overtake those who wait.
-  const auto endpoint = starved_ == 0 ? pick(tried, key, now) : std::nullopt;
+  const auto endpoint = starved_ == 0 ? pick(tried, key, now, actions) : std::nullopt;
   Connection* connection = nullptr;
   if (endpoint) {
     Seat& seat = seats_[*endpoint];
@@ -167,36 +174,29 @@ Ledger::Placed Ledger::opened(const Opening& opening, Connection& connection, Ti
   seat.demand.opened(now - opening.since);
   seat.backoff.open();
   note_trouble(seat);
+  Waiter* const next = recipient(connection, opening.waiter.get());
   if (opening.waiter == nullptr) {
     remove_warming(seat, opening.worker);
   } else {
     seat.ejection.succeed();
-    if (seat.present && seat.healthy) {
-      exchange_openings(opening);
-    } else {
-      opening.waiter->opening = nullptr;
-      ++starved_;
-    }
+    exchange_openings(opening, next);
   }
   note_load(seat);
-  Placed placed = place(connection, now, actions);
+  Placed placed = place(connection, next, now, actions);
   warm_endpoint(opening.endpoint, now, actions);
   return placed;
 }
 
-// Whoever has waited longest gets what was opened; the one it was opened for takes over that one's
-// opening.
-void Ledger::exchange_openings(const Opening& opening) {
+// The one it was opened for takes over the opening of the one who gets it, if that leads to an
+// endpoint that it may have.
+void Ledger::exchange_openings(const Opening& opening, Waiter* next) {
   Waiter& owner = *opening.waiter;
-  Waiter* const first = recipient(opening.worker, opening.endpoint, &owner);
-  WEIR_ASSERT(first != nullptr, "the waiter of an opening is in the queue");
+  owner.opening = nullptr;
   ++starved_;
-  if (first == &owner) {
-    owner.opening = nullptr;
-    return;
-  }
-  owner.opening = std::exchange(first->opening, nullptr);
-  if (owner.opening != nullptr) owner.opening->waiter = opening.waiter;
+  if (next == nullptr || next->opening == nullptr) return;
+  if (!may_have(owner, next->opening->endpoint)) return;
+  owner.opening = std::exchange(next->opening, nullptr);
+  owner.opening->waiter = opening.waiter;
 }
 
 void Ledger::open_failed(const Opening& opening, Failure failure, std::string detail, TimePoint now,
@@ -235,7 +235,7 @@ void Ledger::open_spoilt(const Opening& opening, Failure failure, std::string de
 
 Ledger::Placed Ledger::unwanted(Connection& connection, TimePoint now, Actions& actions) {
   --connection.uses;
-  return place(connection, now, actions);
+  return place(connection, recipient(connection, nullptr), now, actions);
 }
 
 std::optional<Closed> Ledger::worn_out(const Connection& connection, TimePoint now) const {
@@ -250,7 +250,7 @@ std::optional<Closed> Ledger::worn_out(const Connection& connection, TimePoint n
 
 Ledger::Placed Ledger::returned(Connection& connection, TimePoint now, Actions& actions) {
   prove(seats_[connection.endpoint], connection.opened_at);
-  return place(connection, now, actions);
+  return place(connection, recipient(connection, nullptr), now, actions);
 }
 
 void Ledger::released(EndpointIndex endpoint, Closed why, TimePoint now, Actions& actions,
@@ -319,7 +319,7 @@ void Ledger::orphan(Waiter& waiter) {
 }
 
 std::optional<EndpointIndex> Ledger::pick(std::span<const EndpointIndex> tried, std::uint64_t key,
-                                          TimePoint now) {
+                                          TimePoint now, Actions& actions) {
   const auto tier = tier_for(tried);
   if (!tier) return std::nullopt;
   // An endpoint in trouble waits for its turn as long as there is a better one, even if that one
@@ -330,12 +330,20 @@ std::optional<EndpointIndex> Ledger::pick(std::span<const EndpointIndex> tried, 
                                !passed_over(seat, now) &&
                                std::ranges::find(tried, index) == tried.end();
                       });
-  return balancer_->pick(Candidates(*this, tried, *tier, choosy, now), key);
+  const Candidates candidates(*this, tried, *tier, choosy, now);
+  const auto picked = balancer_->pick(candidates, key);
+  if (picked || !is_full() || idle_total_ == 0) return picked;
+  // A session goes before what is kept ready elsewhere.
+  const auto needs_total = [&](EndpointIndex index) { return candidates.needs_total(index); };
+  if (std::ranges::none_of(present_, needs_total)) return std::nullopt;
+  close_idle(longest_idle(), Closed::surplus, actions);
+  warming_waits_ = true;
+  return balancer_->pick(candidates, key);
 }
 
 // Gives a waiter of the queue an idle connection or starts one for it.
 bool Ledger::serve(std::shared_ptr<Waiter> waiter, TimePoint now, Actions& actions) {
-  const auto endpoint = pick(waiter->tried, waiter->key, now);
+  const auto endpoint = pick(waiter->tried, waiter->key, now, actions);
   if (!endpoint) return false;
   if (warms()) seats_[*endpoint].demand.arrived(now);
   if (Connection* connection = take_idle(*endpoint, waiter->worker)) {
@@ -364,11 +372,12 @@ void Ledger::serve_queue(TimePoint now, Actions& actions) {
     // Those who have tried some may still be served by another tier, if there is one.
     if ((full && present_.size() <= 1) || ++passed_over_count >= most_passed_over) break;
   }
-  if (starved_ == 0) return;
-  if (pool_.acquire_timeout == 0s) {
-    fail_impatient(actions);
-  } else {
-    wake_for_waiters(now, actions);
+  if (starved_ > 0 && pool_.acquire_timeout == 0s) fail_impatient(actions);
+  if (starved_ > 0) wake_for_waiters(now, actions);
+  // While sessions wait, only who is catching up is warmed.
+  if (warming_waits_ && !is_full() && (starved_ == 0 || troubled_ > 0)) {
+    warming_waits_ = false;
+    warm_all(now, actions);
   }
 }
 
@@ -441,39 +450,46 @@ void Ledger::start(EndpointIndex endpoint, WorkerIndex worker, std::shared_ptr<W
   actions.emplace_back(Open{std::move(opening)});
 }
 
-// Who gets a connection that became ready on this worker: the one who has waited longest. A waiter
-// of another worker that has a connection of its own on the way is passed over, since its turn is
-// about to come and a hand-over costs both workers; but not more than most_overtaken times. With
-// `hash`, so is one whose connection to its own endpoint is on the way. `owner`: for whom it was
-// opened, if that is still to be settled.
-Waiter* Ledger::recipient(WorkerIndex worker, EndpointIndex endpoint, const Waiter* owner) {
+// Would this endpoint be picked for it, were there nothing else?
+bool Ledger::may_have(const Waiter& waiter, EndpointIndex endpoint) const {
+  const Seat& seat = seats_[endpoint];
+  return takes_sessions(seat) && tier_for(waiter.tried) == seat.endpoint->tier &&
+         std::ranges::find(waiter.tried, endpoint) == waiter.tried.end();
+}
+
+// Who gets a connection that became ready: of those who may have it the one who has waited longest.
+// A waiter of another worker that has a connection of its own on the way is passed over, since its
+// turn is about to come and a hand-over costs both workers; but not more than most_overtaken times,
+// whether another one gets the connection or it becomes idle. With `hash`, so is one whose
+// connection to its own endpoint is on the way. `owner`: for whom it was opened, and who may have
+// it in any case.
+Waiter* Ledger::recipient(const Connection& connection, const Waiter* owner) {
+  const EndpointIndex endpoint = connection.endpoint;
+  if (!seats_[endpoint].present || !seats_[endpoint].healthy) return nullptr;
   const bool keeps_together = config_.balance == config::Balance::hash;
   for (Waiter& waiter : queue_) {
-    if (waiter.opening == nullptr || &waiter == owner) return &waiter;
-    if (keeps_together && waiter.opening->endpoint != endpoint) continue;
-    if (waiter.worker == worker || waiter.overtaken >= most_overtaken) return &waiter;
+    if (&waiter == owner) return &waiter;
+    const bool has_one_coming = waiter.opening != nullptr;
+    if (keeps_together && has_one_coming && waiter.opening->endpoint != endpoint) continue;
+    if (!may_have(waiter, endpoint)) continue;
+    if (!has_one_coming || waiter.worker == connection.worker) return &waiter;
+    if (waiter.overtaken >= most_overtaken) return &waiter;
+    ++waiter.overtaken;
   }
   return nullptr;
 }
 
-// A connection that is counted as leased and that nobody has.
-Ledger::Placed Ledger::place(Connection& connection, TimePoint now, Actions& actions) {
-  const Seat& seat = seats_[connection.endpoint];
-  const bool good = seat.present && seat.healthy;
-  if (Waiter* next = good ? recipient(connection.worker, connection.endpoint, nullptr) : nullptr) {
-    for (Waiter& waiter : queue_) {
-      if (&waiter == next) break;
-      if (waiter.overtaken < std::numeric_limits<std::uint8_t>::max()) ++waiter.overtaken;
-    }
-    const std::shared_ptr<Waiter> waiter = next->self;
-    dequeue(*waiter);
-    orphan(*waiter);
-    waiter->state = Waiter::State::granted;
-    ++connection.uses;
-    serve_queue(now, actions);
-    return {Placed::Where::waiter, waiter};
-  }
-  return keep_idle(connection, now, actions);
+// A connection that is counted as leased and that nobody has: it goes to `next`, if there is one.
+Ledger::Placed Ledger::place(Connection& connection, Waiter* next, TimePoint now,
+                             Actions& actions) {
+  if (next == nullptr) return keep_idle(connection, now, actions);
+  const std::shared_ptr<Waiter> waiter = next->self;
+  dequeue(*waiter);
+  orphan(*waiter);
+  waiter->state = Waiter::State::granted;
+  ++connection.uses;
+  serve_queue(now, actions);
+  return {Placed::Where::waiter, waiter};
 }
 
 }  // namespace weir::pool

@@ -11,7 +11,7 @@
 //   - opening <= max_opening at each endpoint, and at most one at an endpoint that is failing;
 //   - opened = idle + leased + sum of closed by reason;
 //   - a waiter ends exactly once: granted, failed or given up; first come, first served, and
-//     nobody is overtaken by more than most_overtaken others.
+//     nobody is passed over by more than most_overtaken connections that become ready.
 //
 // Its parts: ledger.cpp (sessions: ask, open, lend, return), ledger_idle.cpp (what is kept ready,
 // and how it ages), ledger_endpoints.cpp (which endpoints there are, and which may be used),
@@ -48,7 +48,7 @@ struct Waiter : boost::intrusive::list_base_hook<> {
 
   WorkerIndex worker = 0;
   State state = State::waiting;
-  std::uint8_t overtaken = 0;  // by how many that came later
+  std::uint8_t overtaken = 0;  // by how many connections that it could have had
   TimePoint since;
   std::uint64_t key = 0;  // for the balancer
   std::vector<EndpointIndex> tried;
@@ -109,7 +109,7 @@ enum class Pressure : std::uint8_t { none, no_warming };
 
 class Ledger {
  public:
-  // How many waiters may be served before one that came earlier.
+  // How many connections that become ready may go elsewhere before a waiter gets one.
   static constexpr int most_overtaken = 2;
 
   // Seats for `capacity` endpoints; those of the configuration that are addresses are there from
@@ -269,7 +269,7 @@ class Ledger {
 
   // Sessions.
   std::optional<EndpointIndex> pick(std::span<const EndpointIndex> tried, std::uint64_t key,
-                                    TimePoint now);
+                                    TimePoint now, Actions& actions);
   bool serve(std::shared_ptr<Waiter> waiter, TimePoint now, Actions& actions);
   void serve_queue(TimePoint now, Actions& actions);
   void enqueue(const std::shared_ptr<Waiter>& waiter, bool first);
@@ -280,9 +280,10 @@ class Ledger {
   void fail_impatient(Actions& actions);
   void start(EndpointIndex endpoint, WorkerIndex worker, std::shared_ptr<Waiter> waiter,
              TimePoint now, Actions& actions);
-  Waiter* recipient(WorkerIndex worker, EndpointIndex endpoint, const Waiter* owner);
-  void exchange_openings(const Opening& opening);
-  Placed place(Connection& connection, TimePoint now, Actions& actions);
+  bool may_have(const Waiter& waiter, EndpointIndex endpoint) const;
+  Waiter* recipient(const Connection& connection, const Waiter* owner);
+  void exchange_openings(const Opening& opening, Waiter* next);
+  Placed place(Connection& connection, Waiter* next, TimePoint now, Actions& actions);
   Placed keep_idle(Connection& connection, TimePoint now, Actions& actions);
   void count_closed(Closed why) { ++closed_[static_cast<std::size_t>(why)]; }
 
@@ -292,6 +293,7 @@ class Ledger {
   void close_idle(Connection& connection, Closed why, Actions& actions);
   void close_all_idle(Seat& seat, Closed why, Actions& actions);
   Connection* oldest(Seat& seat, bool ageing_only);
+  Connection& longest_idle();
   TimePoint lifetime_of(const Connection& connection) const;
   TimePoint age_limit_of(const Connection& connection) const;
   Closed age_reason(const Connection& connection, TimePoint now) const;
@@ -302,7 +304,9 @@ class Ledger {
   bool warms() const;
 
   // Endpoints.
-  bool may_open(const Seat& seat, TimePoint now) const;
+  bool is_full() const { return pool_.max_total != 0 && total_ >= pool_.max_total; }
+  bool has_room(const Seat& seat, TimePoint now) const;  // but for max_total
+  bool may_open(const Seat& seat, TimePoint now) const { return !is_full() && has_room(seat, now); }
   bool takes_sessions(const Seat& seat) const;
   // Would another endpoint of its tier be better?
   bool passed_over(const Seat& seat, TimePoint now) const;
@@ -345,6 +349,7 @@ class Ledger {
   std::uint64_t opened_ = 0;
   std::array<std::uint64_t, closed_count> closed_{};
   std::vector<std::uint32_t> warming_on_;  // by worker
+  bool warming_waits_ = false;             // for sessions that wait, or for max_total
   Pressure pressure_ = Pressure::none;
   bool shutting_down_ = false;
   bool expecting_ = false;  // endpoints that DNS has not found yet

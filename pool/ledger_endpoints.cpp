@@ -239,11 +239,11 @@ void Ledger::watch_endpoints(TimePoint now, Actions& actions) {
   if (changed) weigh_tiers(now);
 }
 
-bool Ledger::may_open(const Seat& seat, TimePoint now) const {
+bool Ledger::has_room(const Seat& seat, TimePoint now) const {
   const std::uint32_t at_once = seat.backoff.failing() ? 1 : pool_.max_opening;
   return seat.counts.opening < at_once &&
          (pool_.max_connections == 0 || seat.counts.total() < pool_.max_connections) &&
-         (pool_.max_total == 0 || total_ < pool_.max_total) && seat.tokens.has_one(now);
+         seat.tokens.has_one(now);
 }
 
 bool Ledger::takes_sessions(const Seat& seat) const {

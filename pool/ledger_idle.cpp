@@ -5,6 +5,7 @@
 #include <cmath>
 #include <utility>
 
+#include "pool/assert.hpp"
 #include "pool/ledger.hpp"
 
 namespace weir::pool {
@@ -14,9 +15,6 @@ using namespace std::chrono_literals;
 
 // A replacement has this long to arrive before the connection it replaces closes anyway.
 constexpr config::Duration replacement_time = 2s;
-
-// When warming that had to wait for something else is looked at again.
-constexpr config::Duration warming_retry = 250ms;
 
 // An endpoint that closes what it has just accepted is not a healthy one: a warmed connection
 // proves itself by being lent, or by living this long.
@@ -119,16 +117,21 @@ TimePoint Ledger::oldest_idle() const {
 std::size_t Ledger::shed(std::size_t count, Actions& actions) {
   std::size_t closed = 0;
   for (; closed < count && idle_total_ > 0; ++closed) {
-    Connection* first = nullptr;
-    for (Seat& seat : seats_) {
-      for (ConnectionList& list : seat.idle) {
-        if (list.empty()) continue;
-        if (first == nullptr || list.front().idle_since < first->idle_since) first = &list.front();
-      }
-    }
-    close_idle(*first, Closed::descriptors, actions);
+    close_idle(longest_idle(), Closed::descriptors, actions);
   }
   return closed;
+}
+
+Connection& Ledger::longest_idle() {
+  Connection* first = nullptr;
+  for (Seat& seat : seats_) {
+    for (ConnectionList& list : seat.idle) {
+      if (list.empty()) continue;
+      if (first == nullptr || list.front().idle_since < first->idle_since) first = &list.front();
+    }
+  }
+  WEIR_ASSERT(first != nullptr, "somebody has looked whether there is one");
+  return *first;
 }
 
 // The newest one of the preferred worker, or else of the worker that has most.
@@ -233,8 +236,10 @@ Ledger::Placed Ledger::keep_idle(Connection& connection, TimePoint now, Actions&
   if (replaces || seat.counts.idle > pool_.max_idle) {
     Connection& gone = *oldest(seat, replaces);
     close_idle(gone, replaces ? age_reason(gone, now) : Closed::surplus, actions);
-    serve_queue(now, actions);
   }
+  // Whoever may not have it may have another one now: its endpoint is warm, or there is something
+  // to make room.
+  serve_queue(now, actions);
   return {Placed::Where::idle, nullptr};
 }
 
@@ -261,7 +266,10 @@ void Ledger::warm_endpoint(EndpointIndex endpoint, TimePoint now, Actions& actio
   const std::uint32_t wanted = idle_target(endpoint, now);
   if (seat.counts.idle + seat.warming >= wanted + (wanted > 0 ? seat.ageing : 0)) return;
   // Sessions that wait go first. (What is opened for one that is catching up is theirs anyway.)
-  if (starved_ > 0 && !seat.catching_up) return wake_at(now + warming_retry, actions);
+  if (starved_ > 0 && !seat.catching_up) {
+    warming_waits_ = true;
+    return;
+  }
   if (seat.backoff.waits(now)) return wake_at(seat.backoff.until(), actions);
   if (seat.backoff.steps() > 0 && !has_recovered(seat, now, actions)) return;
   while (seat.counts.idle + seat.warming < wanted + seat.ageing && may_open(seat, now)) {
@@ -269,7 +277,7 @@ void Ledger::warm_endpoint(EndpointIndex endpoint, TimePoint now, Actions& actio
     if (seat.backoff.steps() > 0) return;
   }
   if (!seat.tokens.has_one(now)) wake_at(seat.tokens.next(now), actions);
-  if (pool_.max_total != 0 && total_ >= pool_.max_total) wake_at(now + warming_retry, actions);
+  if (is_full()) warming_waits_ = true;
 }
 
 // After a failure one connection is tried, and lives for a while, before all are opened. False:

@@ -74,9 +74,11 @@ class Upstream {
 
   // Those are the endpoints from now on. By one thread at a time. What takes long (a table of
   // `balance: hash`) is made outside the lock. `seated` is told, before sessions can get one, which
-  // endpoint each seat holds now: null where nobody sits.
+  // endpoint each seat holds now: null where nobody sits. Returns how many are seated: fewer than
+  // wanted where the seats of those who have left are still held by their last connections.
   template <class Seated>
-  void set_endpoints(const std::vector<EndpointPointer>& wanted, TimePoint now, Seated&& seated) {
+  std::size_t set_endpoints(const std::vector<EndpointPointer>& wanted, TimePoint now,
+                            Seated&& seated) {
     std::vector<EndpointPointer> seats =
         look([&](const Ledger& ledger) { return ledger.assign(wanted); });
     std::vector<Balancer::Member> members;
@@ -95,6 +97,7 @@ class Upstream {
     decide([&](Ledger& ledger, Actions& actions) {
       ledger.set_endpoints(std::move(seats), std::move(balancer), now, actions);
     });
+    return count;
   }
 
  private:

@@ -299,6 +299,7 @@ void Connections::arrive(std::unique_ptr<ServerConnection> connection,
     dead = connection->cause_of_death();  // on the way here
   }
   if (dead) {
+    connection->stream_.close();
     const TimePoint now = worker_.loop().now();
     upstream_.decide([&](pool::Ledger& ledger, pool::Actions& actions) {
       ledger.hand_failed(connection->endpoint, waiter, *dead, now, actions);
@@ -343,27 +344,25 @@ void Connections::keep_idle(std::unique_ptr<ServerConnection> owned) {
 void Connections::idle_stirred(ServerConnection& connection) {
   if (!connection.stream_.hung_up() && connection.is_good()) return;
   const pool::Closed why = connection.cause_of_death();
+  // Before its place in the books is given to another one. If it has left them, an action about it
+  // is on its way here, and must find it dead even where the look above has taken bytes.
+  connection.stream_.close();
   const TimePoint now = worker_.loop().now();
   const bool ours = upstream_.decide([&](pool::Ledger& ledger, pool::Actions& actions) {
     return ledger.idle_lost(connection, why, now, actions);
   });
-  if (ours) {
-    take(connection);
-  } else {
-    // Not in the books any more: an action about it is on its way here, and must find it dead even
-    // where the look above has taken bytes.
-    connection.stream_.close();
-  }
+  if (ours) take(connection);
 }
 
 void Connections::hand_over(ServerConnection& connection,
                             const std::shared_ptr<pool::Waiter>& waiter) {
   std::unique_ptr<ServerConnection> owned = take(connection);
   if (!owned->is_good()) {
+    const pool::Closed why = owned->cause_of_death();
     owned->stream_.close();
     const TimePoint now = worker_.loop().now();
     upstream_.decide([&](pool::Ledger& ledger, pool::Actions& actions) {
-      ledger.hand_failed(connection.endpoint, waiter, pool::Closed::peer_closed, now, actions);
+      ledger.hand_failed(connection.endpoint, waiter, why, now, actions);
     });
     return;
   }

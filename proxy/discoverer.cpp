@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <boost/asio/post.hpp>
+#include <utility>
 
 namespace weir::proxy {
 namespace {
@@ -73,14 +74,21 @@ void Discoverer::answered(Query& query, std::vector<pool::Found> endpoints) {
   if (all_good) counts.answered_at = now();
   const bool all_asked = all_are_asked(query.upstream);
   pool::Roster& roster = rosters_[query.upstream];
-  if (!roster.found(query.number, std::move(endpoints))) return;
+  const bool changed = roster.found(query.number, std::move(endpoints));
+  if (!changed && !counts.short_of_seats) return;
   const std::vector<pool::EndpointPointer> wanted = roster.endpoints();
   log_changes(upstream, wanted);
   std::vector<pool::EndpointPointer> seated;
-  upstream.set_endpoints(wanted, now(), [&](const std::vector<pool::EndpointPointer>& seats) {
-    host_.before(upstream, seats);
-    seated = seats;
-  });
+  const std::size_t count =
+      upstream.set_endpoints(wanted, now(), [&](const std::vector<pool::EndpointPointer>& seats) {
+        host_.before(upstream, seats);
+        seated = seats;
+      });
+  const bool was_short = std::exchange(counts.short_of_seats, count < wanted.size());
+  if (counts.short_of_seats && !was_short) {
+    spdlog::warn("upstream {}: {} endpoints wait until sessions of those that have left end",
+                 upstream.config().name, wanted.size() - count);
+  }
   if (all_asked) {
     upstream.decide([](pool::Ledger& ledger, pool::Actions& actions) {
       ledger.expect_endpoints(false, "no name leads to an endpoint", now(), actions);

@@ -43,6 +43,7 @@ class Discoverer final : private pool::Discovery::Audience {
     std::atomic<std::uint64_t> good{0};
     std::atomic<std::uint64_t> failed{0};
     std::atomic<pool::TimePoint> answered_at;
+    bool short_of_seats = false;
   };
   struct Query {
     std::size_t upstream;

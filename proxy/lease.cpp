@@ -53,8 +53,10 @@ void LeaseRequest::ask(Connections& connections, std::span<const pool::EndpointI
       return;
     }
     // Dead since the last turn: that is told to the books, and the next one is asked for.
+    const pool::Closed why = connection->cause_of_death();
+    connection->stream_.close();
     upstream.decide([&](pool::Ledger& ledger, pool::Actions& actions) {
-      ledger.found_dead(*connection, connection->cause_of_death(), now, actions);
+      ledger.found_dead(*connection, why, now, actions);
     });
   }
 }

@@ -282,18 +282,18 @@ Read Stream::read_failed() {
   return error_ == ECONNRESET || error_ == EPIPE ? Read::reset : Read::failed;
 }
 
-Read Stream::splice_to(Pipe& pipe, std::size_t& size) {
+Read Stream::splice_to(Pipe& pipe, std::size_t most, std::size_t& size) {
   WEIR_ASSERT(may_splice() && pipe.empty(), "plain bytes go into an empty pipe");
   size = 0;
   if (behind_data_ != Read::again) return std::exchange(behind_data_, Read::again);
   for (;;) {
     const ssize_t count = ::splice(descriptor_, nullptr, pipe.write_end(), nullptr,
-                                   Pipe::capacity - pipe.size(), SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+                                   most - pipe.size(), SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
     if (count > 0) {
       size += static_cast<std::size_t>(count);
       pipe.filled(static_cast<std::size_t>(count));
       // As much as there is, so that it leaves with one call.
-      if (pipe.size() < Pipe::capacity / 2) continue;
+      if (pipe.size() < most / 2) continue;
       return Read::data;
     }
     if (count < 0 && errno == EINTR) continue;

@@ -90,10 +90,11 @@ class Stream final : private Watch {
   Read read(std::span<std::byte> to, std::size_t& size);
 
   // The same without a copy, through a pipe: plain streams only, and only as long as there is no
-  // urgent data. The pipe is empty before splice_to(), and holds what the socket has not taken
+  // urgent data. The pipe is empty before splice_to(), which takes at most `most` bytes (up to
+  // Pipe::capacity), and holds what the socket has not taken
   // after splice_from() (false: broken).
   bool may_splice() const { return !tls_ && !saw_urgent_; }
-  Read splice_to(Pipe& pipe, std::size_t& size);
+  Read splice_to(Pipe& pipe, std::size_t most, std::size_t& size);
   bool splice_from(Pipe& pipe);
 
   // Sends; what the socket does not take is kept. False: the connection is broken (last_error()).

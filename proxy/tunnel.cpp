@@ -145,7 +145,10 @@ Read Tunnel::take(Direction& direction, std::size_t& size) {
   } else if (direction.is_bulk && can_splice_ && !direction.pipe && direction.from.may_splice()) {
     direction.pipe = loop_.pipes().take();
   }
-  if (direction.pipe) return direction.from.splice_to(*direction.pipe, size);
+  if (direction.pipe) {
+    const std::size_t most = std::max<std::size_t>(direction.left, largest_chunk);
+    return direction.from.splice_to(*direction.pipe, most, size);
+  }
   return direction.from.read(loop_.plain_scratch().first(direction.chunk), size);
 }
 

@@ -19,7 +19,7 @@ std::optional<std::uint64_t> number_from(const char* variable) {
   return std::strtoull(text, nullptr, 10);
 }
 
-TEST(Simulation, DISABLED_KeepsThePoolsPromisesInAnyWorld) {
+TEST(Simulation, KeepsThePoolsPromisesInAnyWorld) {
   Trace::print_on_abort();
   if (const auto seed = number_from("WEIR_SEED")) {
     const auto broken = Simulation(*seed, true).run();

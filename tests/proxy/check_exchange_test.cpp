@@ -52,7 +52,8 @@ TEST(HealthCheck, JudgesAnHttpStatusOnceTheHeaderIsThere) {
 
 TEST(HealthCheck, RefusesWhatIsNoHttp) {
   const auto config = check(config::CheckType::http);
-  for (const char* answer : {"SSH-2.0-OpenSSH_9.2\r\n", "HTTP/1.1 abc\r\n\r\n", "\r\n\r\n\r\n"}) {
+  for (const char* answer :
+       {"SSH-2.0-OpenSSH_9.2\r\n", "HTTP/1.1 abc\r\n\r\n", "HTTP/9.9 200 OK\r\n\r\n"}) {
     EXPECT_EQ(judge(config, answer).verdict, Verdict::bad) << answer;
   }
   EXPECT_EQ(judge(config, "HTTP/1.1 200 OK\r\nA: " + std::string(20'000, 'a')).verdict,

@@ -29,17 +29,37 @@ inline config::Upstream upstream(std::size_t endpoints, config::Pool pool = {}) 
   return result;
 }
 
+// At 127.0.0.1.
+inline EndpointPointer endpoint_at(std::uint16_t port, std::uint32_t weight = 1,
+                                   std::uint32_t tier = 0) {
+  const config::Address address{config::Address::Kind::ipv4, "127.0.0.1", port};
+  return std::make_shared<const Endpoint>(
+      Endpoint{address, address.text(), address.host, weight, tier});
+}
+
 // A ledger with its workers played by the test.
 class Books {
  public:
-  explicit Books(config::Upstream config, std::size_t workers = 1)
+  explicit Books(config::Upstream config, std::size_t workers = 1, std::size_t capacity = 0)
       : config_(std::move(config)),
-        ledger(config_, Roster::capacity(config_), workers, TimePoint{std::chrono::hours(1)}) {}
+        ledger(config_, capacity == 0 ? Roster::capacity(config_) : capacity, workers,
+               TimePoint{std::chrono::hours(1)}) {}
 
-  Ledger::Asked acquire(WorkerIndex worker = 0, std::uint64_t key = 0) {
-    auto asked = ledger.acquire(worker, {}, key, now, actions);
+  Ledger::Asked acquire(WorkerIndex worker = 0, std::uint64_t key = 0,
+                        const std::vector<EndpointIndex>& tried = {}) {
+    auto asked = ledger.acquire(worker, tried, key, now, actions);
     settle();
     return asked;
+  }
+  // A connection is lent that is opened for it.
+  Connection& lease(WorkerIndex worker = 0, const std::vector<EndpointIndex>& tried = {}) {
+    acquire(worker, 0, tried);
+    succeed(openings.size() - 1);
+    return *last;
+  }
+  void give_up(const Ledger::Asked& asked) {
+    ledger.give_up(*asked.waiter, now, actions);
+    settle();
   }
 
   // Time goes on, and the ledger is told when it wants to be.
@@ -64,6 +84,19 @@ class Books {
 
   void release(EndpointIndex endpoint, Closed why = Closed::consumed) {
     ledger.released(endpoint, why, now, actions);
+    settle();
+  }
+
+  // Those are the endpoints from now on.
+  void set_endpoints(const std::vector<EndpointPointer>& wanted) {
+    std::vector<EndpointPointer> seats = ledger.assign(wanted);
+    std::vector<Balancer::Member> members;
+    for (const EndpointPointer& each : seats) {
+      members.push_back(each ? Balancer::Member{each->name, each->weight, each->tier}
+                             : Balancer::Member{.name = {}, .weight = 0, .tier = 0});
+    }
+    ledger.set_endpoints(std::move(seats), Balancer::make(config_.balance, members, 1), now,
+                         actions);
     settle();
   }
 

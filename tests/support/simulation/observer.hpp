@@ -48,18 +48,32 @@ class Observer {
     demand(left == (before != Waiter::State::granted), "giving up is answered wrongly");
     if (before == Waiter::State::waiting) queue_.gave_up(waiter);
   }
-  void opened(const Connection& connection, const Placed& placed, TimePoint now) {
+  void opened(const Opening& opening, const Connection& connection, const Placed& placed,
+              TimePoint now) {
     tally_.opened(connection.endpoint);
-    this->placed(connection, placed, now);
+    this->placed(connection, placed, opening.waiter.get(), now);
   }
-  void open_failed(EndpointIndex endpoint, TimePoint now) { tally_.open_failed(endpoint, now); }
-  void open_spoilt(EndpointIndex endpoint, Closed why, TimePoint now) {
-    tally_.opened(endpoint);
-    tally_.released(endpoint, why);
-    tally_.failed(endpoint, now);
+  void open_failed(const Opening& opening, Failure failure, TimePoint now) {
+    tally_.open_failed(opening.endpoint, now);
+    check_tried(opening, failure);
+  }
+  void open_spoilt(const Opening& opening, Failure failure, Closed why, TimePoint now) {
+    tally_.opened(opening.endpoint);
+    tally_.released(opening.endpoint, why);
+    tally_.failed(opening.endpoint, now);
+    check_tried(opening, failure);
   }
   void came_back(const Connection& connection, const Placed& placed, TimePoint now) {
-    this->placed(connection, placed, now);
+    this->placed(connection, placed, nullptr, now);
+  }
+  // It would be lent again. Nothing: it may be.
+  void returning(const Connection& connection, std::optional<Closed> worn_out, TimePoint now) {
+    const Tally::Seat& seat = tally_.seats()[connection.endpoint];
+    const Nanoseconds age = now - connection.opened_at;
+    const bool is_old = pool_.max_lifetime.count() > 0 && age >= pool_.max_lifetime;
+    const bool is_used_up = pool_.max_uses != 0 && connection.uses >= pool_.max_uses;
+    demand(worn_out || !(is_old || is_used_up || !seat.present || !seat.healthy || shutting_down_),
+           "a connection of endpoint % is worn out and would be lent again", connection.endpoint);
   }
   void released(EndpointIndex endpoint, Closed why, TimePoint now) {
     tally_.released(endpoint, why);
@@ -99,7 +113,7 @@ class Observer {
   void ordered(const Action& action, TimePoint now) {
     if (const auto* open = std::get_if<Open>(&action)) {
       const Opening& opening = *open->opening;
-      tally_.opening(opening, now, !shutting_down_ && pressure_ == Pressure::none);
+      tally_.opening(opening, now, may_warm());
       if (!opening.waiter) return;
       check_lent(opening.endpoint, opening.waiter->tried);
       queue_.opening(*opening.waiter);
@@ -110,7 +124,7 @@ class Observer {
     } else if (const auto* fail = std::get_if<Fail>(&action)) {
       queue_.failed(*fail->waiter);
     } else if (const auto* close = std::get_if<Close>(&action)) {
-      tally_.doomed(close->connection->endpoint, close->why);
+      tally_.doomed(*close->connection, close->why, now, may_warm());
     } else if (const auto* wake = std::get_if<Wake>(&action)) {
       wake_ = std::min(wake_, wake->at);
     } else if (const auto* end = std::get_if<EndSessions>(&action)) {
@@ -128,8 +142,10 @@ class Observer {
     ledger.check_invariants();
     tally_.compare(ledger, now, scenario_.workers == 1);
     queue_.compare(ledger);
+    check_ejected(now);
     if (queue_.any_starved()) {
       check_waiting(now);
+      check_catching_up(now);
     } else {
       check_warming(now);
     }
@@ -172,17 +188,34 @@ class Observer {
   }
 
  private:
+  bool may_warm() const {
+    return tally_.warms() && started_ && !shutting_down_ && pressure_ == Pressure::none;
+  }
+
   // What was of use, or has lived for a while, may die.
   void died(const Connection& connection, bool served, TimePoint now) {
     const bool is_young = now - connection.opened_at < std::chrono::seconds(1);
     if (!served && is_young) tally_.failed(connection.endpoint, now);
   }
 
-  void placed(const Connection& connection, const Placed& placed, TimePoint now) {
+  // Whose connection could not be opened tries another endpoint, or ends with the cause.
+  void check_tried(const Opening& opening, Failure failure) const {
+    if (!opening.waiter) return;
+    const Waiter& waiter = *opening.waiter;
+    demand(std::ranges::find(waiter.tried, opening.endpoint) != waiter.tried.end(),
+           "endpoint % has failed, and will be tried again", opening.endpoint);
+    demand(waiter.failure == failure, "a session is not told the last cause");
+    demand(
+        waiter.state != Waiter::State::waiting || waiter.tried.size() < scenario_.upstream.attempts,
+        "a session has tried % endpoints", waiter.tried.size());
+  }
+
+  void placed(const Connection& connection, const Placed& placed, const Waiter* owner,
+              TimePoint now) {
     const EndpointIndex endpoint = connection.endpoint;
     switch (placed.where) {
       case Placed::Where::waiter:
-        check_placed(endpoint, *placed.waiter);
+        check_placed(endpoint, *placed.waiter, owner, now);
         queue_.granted(*placed.waiter, endpoint, now);
         return;
       case Placed::Where::idle:
@@ -195,10 +228,17 @@ class Observer {
     queue_.nobody_granted(endpoint, now);
   }
 
-  void check_placed(EndpointIndex endpoint, const Waiter& waiter) {
+  // Whoever it was opened for may have it; anybody else, if the endpoint could be picked for it.
+  void check_placed(EndpointIndex endpoint, const Waiter& waiter, const Waiter* owner,
+                    TimePoint now) {
     const Tally::Seat& seat = tally_.seats()[endpoint];
     demand(waiter.state == Waiter::State::granted, "who gets a connection is granted it");
     demand(seat.present && seat.healthy, "endpoint % is not to be used and lends", endpoint);
+    if (&waiter == owner) return;
+    check_lent(endpoint, waiter.tried);
+    const Tally::Tier tier = tally_.tier_for(waiter.tried, now);
+    demand(!tier.is_sure || tier.number == seat.endpoint->tier,
+           "endpoint % is of another tier than a session is to get", endpoint);
   }
   void check_lent(EndpointIndex endpoint, std::span<const EndpointIndex> tried) {
     demand(tally_.seats()[endpoint].takes_sessions(), "endpoint % is lent, which takes no sessions",
@@ -231,26 +271,51 @@ class Observer {
     }
     if (!tier.is_sure) return;
     bool waits_for_time = false;
-    bool waits_for_total = false;
     EndpointIndex index = 0;
     for (const Tally::Seat& seat : tally_.seats()) {
       const EndpointIndex endpoint = index++;
       if (!seat.takes_sessions() || seat.endpoint->tier != tier.number) continue;
       if (std::ranges::find(waiter.tried, endpoint) != waiter.tried.end()) continue;
-      if (seat.counts.idle == 0 && !tally_.has_room(seat)) continue;
-      if (seat.counts.idle == 0 && !tally_.below_total()) {
-        waits_for_total = true;
+      const bool has_idle = seat.counts.idle > 0;
+      if (!has_idle && !tally_.has_room(seat)) continue;
+      const bool has_no_total = !has_idle && !tally_.below_total();
+      if (tally_.may_be_passed_over(seat, now) ||
+          (!has_idle && !tally_.has_token(seat, now - model_slack))) {
+        waits_for_time = waits_for_time || !has_no_total;
         continue;
       }
-      demand(tally_.may_be_passed_over(seat, now) ||
-                 (seat.counts.idle == 0 && !tally_.has_token(seat, now - model_slack)),
-             "a session waits although endpoint % has room", endpoint);
-      waits_for_time = true;
+      demand(has_no_total, "a session waits although endpoint % has room", endpoint);
+      demand(tally_.idle_total() == 0, "a session waits, and max_total is taken by what is idle");
     }
     demand(!waits_for_time || is_awaited(now, longest_pause()),
            "a session waits, and nothing will wake it");
-    demand(!waits_for_total || tally_.idle_total() == 0,
-           "a session waits, and max_total is taken by what is idle");
+  }
+
+  // It is ejected for a while, and no longer.
+  void check_ejected(TimePoint now) const {
+    const Nanoseconds longest = 10 * scenario_.upstream.ejection.duration;
+    const auto& seats = tally_.seats();
+    const bool any_left = std::ranges::any_of(seats, &Tally::Seat::takes_sessions);
+    for (const Tally::Seat& seat : seats) {
+      if (!seat.ejected) continue;
+      demand(any_left, "an endpoint is ejected, and nobody is left");
+      demand(is_awaited(now, longest), "an endpoint is ejected, and nothing will end that");
+      demand(now <= seat.ejected_at + longest + model_slack, "an endpoint is ejected for too long");
+    }
+  }
+
+  // Who has come is warmed, although sessions wait: they wait for it.
+  void check_catching_up(TimePoint now) const {
+    if (!may_warm()) return;
+    EndpointIndex index = 0;
+    for (const Tally::Seat& seat : tally_.seats()) {
+      const EndpointIndex endpoint = index++;
+      if (!seat.takes_sessions() || !tally_.may_be_cold(seat, now - 2 * model_slack)) continue;
+      if (now - seat.came_at > std::chrono::seconds(5) || seat.failed_at != never) continue;
+      if (!tally_.has_room(seat) || !tally_.below_total()) continue;
+      demand(seat.counts.opening > 0 || !tally_.has_token(seat, now - model_slack),
+             "endpoint % has come and is not warmed", endpoint);
+    }
   }
 
   Nanoseconds longest_pause() const {
@@ -262,7 +327,7 @@ class Observer {
 
   // Nobody waits: what is less than min_idle is being opened, or will be when time allows it.
   void check_warming(TimePoint now) {
-    if (!tally_.warms() || shutting_down_ || pressure_ != Pressure::none || !started_) return;
+    if (!may_warm()) return;
     EndpointIndex index = 0;
     for (const Tally::Seat& seat : tally_.seats()) {
       const EndpointIndex endpoint = index++;

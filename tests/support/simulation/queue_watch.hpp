@@ -84,7 +84,10 @@ class QueueWatch {
 
   void compare(const Ledger& ledger) {
     for (const Waiting& each : queue_) {
-      demand(each.waiter->state == Waiter::State::waiting, "a session in the queue has ended");
+      const Waiter& waiter = *each.waiter;
+      demand(waiter.state == Waiter::State::waiting, "a session in the queue has ended");
+      demand(waiter.opening == nullptr || !has_tried(waiter, waiter.opening->endpoint),
+             "a session waits for an endpoint that it has tried");
     }
     demand(queue_.size() == ledger.queue_length(), "% are in the queue, not %", queue_.size(),
            ledger.queue_length());
@@ -107,6 +110,9 @@ class QueueWatch {
     std::vector<EndpointIndex> tried;
   };
 
+  static bool has_tried(const Waiter& waiter, EndpointIndex endpoint) {
+    return std::ranges::find(waiter.tried, endpoint) != waiter.tried.end();
+  }
   std::uint32_t starved() const {
     return static_cast<std::uint32_t>(std::ranges::count_if(queue_, &Waiting::starved));
   }
@@ -144,9 +150,7 @@ class QueueWatch {
 
   bool may_have(const Waiter& waiter, EndpointIndex endpoint, TimePoint now) const {
     const Tally::Seat& seat = tally_.seats()[endpoint];
-    if (!seat.takes_sessions() || std::ranges::find(waiter.tried, endpoint) != waiter.tried.end()) {
-      return false;
-    }
+    if (!seat.takes_sessions() || has_tried(waiter, endpoint)) return false;
     const Tally::Tier tier = tally_.tier_for(waiter.tried, now);
     return tier.is_sure && tier.number == seat.endpoint->tier;
   }

@@ -168,8 +168,22 @@ class Sessions final : public Shell::Sessions {
            "connection % is lent again", connection.id);
     demand(pool.max_uses == 0 || connection.lent < pool.max_uses, "connection % is lent % times",
            connection.id, connection.lent + 1);
+    check_age(connection);
     demand(connection.uses == connection.lent + 1, "connection % counts % uses after %",
            connection.id, connection.uses, connection.lent);
+  }
+
+  // Whoever is to be replaced has two seconds more; an exchange may have gone before.
+  void check_age(const ModelConnection& connection) const {
+    const config::Pool& pool = world_.scenario.upstream.pool;
+    const Nanoseconds age = world_.now() - connection.opened_at;
+    const Nanoseconds exchange = pool.reset ? 2 * pool.reset->timeout : config::Duration(0);
+    const Nanoseconds slack = std::chrono::seconds(2) + exchange + model_slack;
+    demand(pool.max_lifetime.count() == 0 || age <= pool.max_lifetime + slack,
+           "connection % is lent in old age", connection.id);
+    demand(
+        pool.fresh_max_age.count() == 0 || connection.lent > 0 || age <= pool.fresh_max_age + slack,
+        "connection % is lent, and is not fresh any more", connection.id);
   }
 
   void speak(Client& client) {

@@ -86,10 +86,9 @@ class Shell {
   }
 
   void lease_kept(ModelConnection& connection) {
-    const auto worn_out = ledger_.worn_out(connection, world_.clock(connection.worker));
-    const std::uint32_t most_uses = pool().max_uses;
-    demand(worn_out || most_uses == 0 || connection.lent < most_uses,
-           "connection % is not worn out after % uses", connection.id, connection.lent);
+    const TimePoint now = world_.clock(connection.worker);
+    const auto worn_out = ledger_.worn_out(connection, now);
+    observer_.returning(connection, worn_out, now);
     if (worn_out) return lease_dropped(connection, *worn_out);
     connection.client = nullptr;
     connection.stage = ModelConnection::Stage::resetting;
@@ -216,7 +215,7 @@ class Shell {
     }
     const Ledger::Placed placed = decide(opening->worker, [&](TimePoint now, Actions& actions) {
       auto result = ledger_.opened(*opening, connection, now, actions);
-      observer_.opened(connection, result, now);
+      observer_.opened(*opening, connection, result, now);
       return result;
     });
     place(connection, placed, true);
@@ -229,7 +228,7 @@ class Shell {
     close(connection);
     decide(opening->worker, [&](TimePoint now, Actions& actions) {
       ledger_.open_failed(*opening, failure, "refused", now, actions);
-      observer_.open_failed(opening->endpoint, now);
+      observer_.open_failed(*opening, failure, now);
     });
   }
 
@@ -240,7 +239,7 @@ class Shell {
     close(connection);
     decide(opening->worker, [&](TimePoint now, Actions& actions) {
       ledger_.open_spoilt(*opening, Failure::refused, "spoilt", Closed::peer_closed, now, actions);
-      observer_.open_spoilt(opening->endpoint, Closed::peer_closed, now);
+      observer_.open_spoilt(*opening, Failure::refused, Closed::peer_closed, now);
     });
   }
 
@@ -341,6 +340,8 @@ class Shell {
       const TimePoint now = world_.clock(old.worker, old.due);
       world_.note("the time of connection % has come", old.id);
       decide(now, [&](TimePoint time, Actions& actions) { ledger_.expire(old, time, actions); });
+      demand(!old.is_linked() || old.due > now,
+             "connection % stays, and will not be looked at again", old.id);
       if (old.due > now) plan_expiry(old);
     });
   }

@@ -44,6 +44,7 @@ class Simulation {
  private:
   // Enough for a storm; one that takes more is cut short.
   static constexpr std::uint64_t most_events = 4000;
+  static constexpr std::uint32_t most_at_once = 1000;
 
   void start() {
     world_.observer.starts();
@@ -142,7 +143,10 @@ class Simulation {
   }
 
   void step() {
+    const TimePoint before = world_.now();
     world_.events.run_next();
+    standstill_ = world_.now() == before ? standstill_ + 1 : 0;
+    demand(standstill_ < most_at_once, "time stands still");
     look();
   }
   void look() { world_.observer.look(world_.ledger, world_.now()); }
@@ -154,6 +158,7 @@ class Simulation {
   Resolver resolver_;
   Descriptors descriptors_;
   bool is_stormy_ = true;
+  std::uint32_t standstill_ = 0;  // so many events have happened at this moment
 };
 
 }  // namespace weir::pool

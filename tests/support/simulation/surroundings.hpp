@@ -179,6 +179,8 @@ class HealthChecks {
       auto result =
           world_.ledger.checked(endpoint, index, passed, passed ? "" : "refused", now, actions);
       if (result) world_.observer.checked(index, result->change, now);
+      demand(!result || !passed || !world_.ledger.ejected(index),
+             "endpoint % has passed its check and is ejected still", index);
       return result;
     });
     if (checked && checked->change != Health::Change::none) {
@@ -272,8 +274,9 @@ class Resolver {
     checks_.seat(seats);
   }
   static bool closes(const Action& action) {
-    return std::holds_alternative<Close>(action) || std::holds_alternative<Fail>(action) ||
-           std::holds_alternative<EndSessions>(action);
+    const auto* close = std::get_if<Close>(&action);
+    return (close != nullptr && close->why == Closed::removed) ||
+           std::holds_alternative<Fail>(action) || std::holds_alternative<EndSessions>(action);
   }
 
   World& world_;

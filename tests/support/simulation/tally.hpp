@@ -32,7 +32,9 @@ class Tally {
     bool failing = false;
     TimePoint failed_at = never;
     TimePoint came_at = never;      // or recovered
-    TimePoint was_full_at = never;  // min_idle were ready, or a limit was reached
+    TimePoint was_warm_at = never;  // min_idle were ready
+    TimePoint was_full_at = never;  // so, or a limit was reached
+    TimePoint ejected_at;
     double tokens = 0;
     TimePoint filled_at;
 
@@ -88,7 +90,9 @@ class Tally {
     --seats_[index].counts.idle;
     ++seats_[index].counts.leased;
   }
-  void doomed(EndpointIndex index, Closed why) {
+  void doomed(const Connection& connection, Closed why, TimePoint now, bool may_warm) {
+    const EndpointIndex index = connection.endpoint;
+    check_reason(connection, why, now, may_warm);
     Seat& seat = seats_[index];
     --seat.counts.idle;
     ++seat.doomed;
@@ -172,6 +176,7 @@ class Tally {
       const bool was = std::exchange(seat.ejected, ledger.ejected(i));
       is_new = is_new || (seat.ejected && !was);
       if (was && !seat.ejected) seat.came_at = now;
+      if (seat.ejected && !was) seat.ejected_at = now;
       if (seat.ejected) ++ejected;
       demand(!seat.ejected || seat.present, "endpoint % is ejected and has left", i);
     }
@@ -263,7 +268,8 @@ class Tally {
     return now - seat.failed_at < pool_.backoff.most + model_slack || may_be_cold(seat, now);
   }
   bool may_be_cold(const Seat& seat, TimePoint now) const {
-    return warms_ && now - seat.came_at < std::chrono::seconds(5) + model_slack;
+    return warms_ && now - seat.came_at < std::chrono::seconds(5) + model_slack &&
+           seat.was_warm_at < seat.came_at;
   }
 
   // The tier whose endpoints a session may be given that has tried those. Not sure: some may be
@@ -288,6 +294,28 @@ class Tally {
   }
 
  private:
+  // What is closed while it is idle is closed for that reason.
+  void check_reason(const Connection& connection, Closed why, TimePoint now, bool may_warm) const {
+    const Seat& seat = seats_[connection.endpoint];
+    const Nanoseconds age = now - connection.opened_at + model_slack;
+    const Nanoseconds idle = now - connection.idle_since + model_slack;
+    const bool is_needed =
+        warms_ && may_warm && seat.takes_sessions() && seat.counts.idle <= pool_.min_idle;
+    bool is_true = true;
+    if (why == Closed::idle_timeout) is_true = 10 * idle >= 9 * pool_.idle_timeout && !is_needed;
+    // Where both limits are close, the clocks of two workers may disagree.
+    const bool is_old = 10 * age >= 9 * pool_.max_lifetime;
+    const bool is_stale = connection.uses == 0 && 10 * age >= 8 * pool_.fresh_max_age;
+    if (why == Closed::fresh_age) is_true = is_stale || (is_old && pool_.max_lifetime.count() > 0);
+    if (why == Closed::lifetime) is_true = is_old;
+    if (why == Closed::surplus) is_true = seat.counts.idle > pool_.max_idle || !below_total();
+    if (why == Closed::unhealthy) is_true = !seat.healthy;
+    if (why == Closed::removed) is_true = !seat.present;
+    if (why == Closed::consumed || why == Closed::uses) is_true = false;
+    demand(is_true, "an idle connection of endpoint % is closed for reason %, which is not true",
+           connection.endpoint, why);
+  }
+
   void closed(Closed why) {
     ++closed_[static_cast<std::size_t>(why)];
     --total_;
@@ -298,6 +326,7 @@ class Tally {
     for (Seat& seat : seats_) {
       const bool is_full =
           pool_.max_connections != 0 && seat.counts.total() >= pool_.max_connections;
+      if (seat.counts.idle >= pool_.min_idle) seat.was_warm_at = now;
       if (seat.counts.idle >= pool_.min_idle || is_full || !below_total()) seat.was_full_at = now;
     }
   }

@@ -75,8 +75,16 @@ class Trace {
 
   // For the whole process. A sanitizer that finds something ends it in its own way.
   static void print_on_abort() {
-    std::signal(SIGABRT, [](int) { print_current(); });
-    if (__sanitizer_set_death_callback != nullptr) __sanitizer_set_death_callback(print_current);
+    const auto print = [](int number) {
+      print_current();
+      std::signal(number, SIG_DFL);
+    };
+    std::signal(SIGABRT, print);
+    if (__sanitizer_set_death_callback != nullptr) {
+      __sanitizer_set_death_callback(print_current);
+    } else {
+      std::signal(SIGSEGV, print);
+    }
   }
 
  private:
