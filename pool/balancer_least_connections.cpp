@@ -49,8 +49,9 @@ class LeastConnections final : public Balancer {
   }
 
   void eased(EndpointIndex endpoint, std::uint32_t load) override {
-    if (entries_[endpoint].ranking == nullptr) return;
-    place(endpoint, load, entries_[endpoint].place->turn);
+    const Entry& entry = entries_[endpoint];
+    if (entry.ranking == nullptr || entry.seen == load) return;
+    place(endpoint, load, entry.place->turn);
   }
 
   void set_weight(EndpointIndex endpoint, double weight) override {

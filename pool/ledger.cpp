@@ -12,8 +12,6 @@
 namespace weir::pool {
 namespace {
 
-using namespace std::chrono_literals;
-
 // How many waiters are looked at for one that can be served, when the first ones cannot be (they
 // have tried the only endpoints with room).
 constexpr int most_passed_over = 64;
@@ -138,7 +136,7 @@ Ledger::Asked Ledger::acquire(WorkerIndex worker, std::span<const EndpointIndex>
     return {nullptr, std::move(waiter), true};
   };
   if (!tier_for(tried) && !expecting_) return refuse(Failure::no_healthy_endpoint);
-  if (pool_.acquire_timeout == 0s) return refuse(Failure::acquire_timeout);
+  if (!may_wait()) return refuse(Failure::acquire_timeout);
   if (starved_ >= pool_.max_waiting) return refuse(Failure::pool_full);
   enqueue(waiter, false);
   // Those who wait before it may wait for other endpoints than it may have.
@@ -333,12 +331,13 @@ std::optional<EndpointIndex> Ledger::pick(std::span<const EndpointIndex> tried, 
   const Candidates candidates(*this, tried, *tier, choosy, now);
   const auto picked = balancer_->pick(candidates, key);
   if (picked || !is_full() || idle_total_ == 0) return picked;
-  // A session goes before what is kept ready elsewhere.
+  // A session goes before what is kept ready elsewhere: room is made for each that waits.
+  if (closing_total_ >= std::max(starved_, 1U)) return std::nullopt;
   const auto needs_total = [&](EndpointIndex index) { return candidates.needs_total(index); };
   if (std::ranges::none_of(present_, needs_total)) return std::nullopt;
   close_idle(longest_idle(), Closed::surplus, actions);
   warming_waits_ = true;
-  return balancer_->pick(candidates, key);
+  return std::nullopt;
 }
 
 // Gives a waiter of the queue an idle connection or starts one for it.
@@ -372,7 +371,7 @@ void Ledger::serve_queue(TimePoint now, Actions& actions) {
     // Those who have tried some may still be served by another tier, if there is one.
     if ((full && present_.size() <= 1) || ++passed_over_count >= most_passed_over) break;
   }
-  if (starved_ > 0 && pool_.acquire_timeout == 0s) fail_impatient(actions);
+  if (starved_ > 0 && !may_wait()) fail_impatient(actions);
   if (starved_ > 0) wake_for_waiters(now, actions);
   // While sessions wait, only who is catching up is warmed.
   if (warming_waits_ && !is_full() && (starved_ == 0 || troubled_ > 0)) {
@@ -418,7 +417,7 @@ void Ledger::fail_hopeless(Actions& actions) {
   }
 }
 
-// Without a time to wait nobody waits: only those whose connection is being opened stay.
+// Nobody may wait: only those whose connection is being opened stay.
 void Ledger::fail_impatient(Actions& actions) {
   for (auto next = queue_.begin(); starved_ > 0 && next != queue_.end();) {
     Waiter& waiter = *next++;

@@ -6,8 +6,9 @@
 // queue; it is not thread-safe, its owner (upstream.hpp) locks.
 //
 // Invariants:
-//   - a connection is opening, idle or leased, and in one of these only;
-//   - opening + idle + leased <= max_connections at each endpoint, and their sum <= max_total;
+//   - a connection is opening, idle, leased or closing, and in one of these only;
+//   - what is in any of these is <= max_connections at each endpoint, and in all <= max_total: a
+//     place is free when the socket is closed, not when that was decided;
 //   - opening <= max_opening at each endpoint, and at most one at an endpoint that is failing;
 //   - opened = idle + leased + sum of closed by reason;
 //   - a waiter ends exactly once: granted, failed or given up; first come, first served, and
@@ -82,7 +83,7 @@ struct Hand {  // an idle connection goes from its worker to the waiter
 struct Fail {  // waiter->failure says why
   std::shared_ptr<Waiter> waiter;
 };
-struct Close {  // an idle connection that left the books
+struct Close {  // an idle connection, no longer to be lent; then gone()
   Connection* connection;
   Closed why;
 };
@@ -100,7 +101,8 @@ struct EndpointCounts {
   std::uint32_t opening = 0;
   std::uint32_t idle = 0;
   std::uint32_t leased = 0;
-  std::uint32_t total() const { return opening + idle + leased; }
+  std::uint32_t closing = 0;  // decided, and not done yet
+  std::uint32_t total() const { return opening + idle + leased + closing; }
   bool operator==(const EndpointCounts&) const = default;
 };
 
@@ -137,7 +139,8 @@ class Ledger {
   // been granted a connection, which will arrive and must be returned by unwanted().
   bool give_up(Waiter& waiter, TimePoint now, Actions& actions);
 
-  // An opening has succeeded. Who gets the connection: a waiter, the idle list, or nobody.
+  // An opening has succeeded. Who gets the connection: a waiter, the idle list, or nobody: then it
+  // is to be closed, and gone() to be called.
   struct Placed {
     enum class Where { waiter, idle, nobody } where;
     std::shared_ptr<Waiter> waiter;
@@ -166,7 +169,7 @@ class Ledger {
 
   // --- Idle connections ---
 
-  // An idle connection has died at its worker. False: it is already on its way to a waiter.
+  // An idle connection has died at its worker. False: an action about it is already on its way.
   bool idle_lost(Connection& connection, Closed why, TimePoint now, Actions& actions);
   // A connection that was to be handed over turned out to be dead: its waiter is served again,
   // before all others.
@@ -176,6 +179,8 @@ class Ledger {
   void expire(Connection& connection, TimePoint now, Actions& actions);
   // Closes up to `count` idle connections, the oldest first; returns how many.
   std::size_t shed(std::size_t count, Actions& actions);
+  // A connection that was to be closed is: there is room for another one.
+  void gone(EndpointIndex endpoint, TimePoint now, Actions& actions);
   void set_pressure(Pressure pressure, TimePoint now, Actions& actions);
   // Does what has become possible with time; to be called first at the start, then when a Wake
   // says.
@@ -277,6 +282,8 @@ class Ledger {
   void orphan(Waiter& waiter);
   void fail(std::shared_ptr<Waiter> waiter, Failure failure, Actions& actions);
   void fail_hopeless(Actions& actions);
+  // With an acquire_timeout of 0 sessions wait only for room that is being made.
+  bool may_wait() const { return pool_.acquire_timeout.count() > 0 || closing_total_ > 0; }
   void fail_impatient(Actions& actions);
   void start(EndpointIndex endpoint, WorkerIndex worker, std::shared_ptr<Waiter> waiter,
              TimePoint now, Actions& actions);
@@ -291,6 +298,7 @@ class Ledger {
   Connection* take_idle(EndpointIndex endpoint, WorkerIndex preferred);
   void remove_idle(Connection& connection);
   void close_idle(Connection& connection, Closed why, Actions& actions);
+  void begin_closing(EndpointIndex endpoint, Closed why);
   void close_all_idle(Seat& seat, Closed why, Actions& actions);
   Connection* oldest(Seat& seat, bool ageing_only);
   Connection& longest_idle();
@@ -343,8 +351,9 @@ class Ledger {
   std::unique_ptr<Balancer> balancer_;
   Queue queue_;
   std::uint32_t starved_ = 0;  // waiters in the queue with no opening of their own
-  std::uint32_t total_ = 0;    // opening + idle + leased at all endpoints
+  std::uint32_t total_ = 0;    // in any state, at all endpoints
   std::uint32_t idle_total_ = 0;
+  std::uint32_t closing_total_ = 0;
   std::uint32_t troubled_ = 0;  // seats for which passed_over() may be true
   std::uint64_t opened_ = 0;
   std::array<std::uint64_t, closed_count> closed_{};

@@ -162,9 +162,22 @@ void Ledger::remove_idle(Connection& connection) {
 
 void Ledger::close_idle(Connection& connection, Closed why, Actions& actions) {
   remove_idle(connection);
-  --total_;
-  count_closed(why);
+  begin_closing(connection.endpoint, why);
   actions.emplace_back(Close{&connection, why});
+}
+
+void Ledger::begin_closing(EndpointIndex endpoint, Closed why) {
+  ++seats_[endpoint].counts.closing;
+  ++closing_total_;
+  count_closed(why);
+}
+
+void Ledger::gone(EndpointIndex endpoint, TimePoint now, Actions& actions) {
+  --seats_[endpoint].counts.closing;
+  --closing_total_;
+  --total_;
+  serve_queue(now, actions);
+  warm_endpoint(endpoint, now, actions);
 }
 
 void Ledger::close_all_idle(Seat& seat, Closed why, Actions& actions) {
@@ -212,13 +225,11 @@ Ledger::Placed Ledger::keep_idle(Connection& connection, TimePoint now, Actions&
   eased(endpoint);
   const bool good = seat.present && seat.healthy && !shutting_down_;
   if (!good || pool_.mode == config::PoolMode::off || pool_.max_idle == 0) {
-    --total_;
-    count_closed(shutting_down_  ? Closed::shutdown
-                 : !seat.present ? Closed::removed
-                 : !seat.healthy ? Closed::unhealthy
-                                 : Closed::surplus);
+    begin_closing(endpoint, shutting_down_  ? Closed::shutdown
+                            : !seat.present ? Closed::removed
+                            : !seat.healthy ? Closed::unhealthy
+                                            : Closed::surplus);
     if (!good) fail_hopeless(actions);
-    serve_queue(now, actions);
     return {Placed::Where::nobody, nullptr};
   }
   connection.idle_since = now;

@@ -11,6 +11,7 @@ namespace weir::pool {
 void Ledger::check_invariants() const {
   std::uint32_t total = 0;
   std::uint32_t idle_total = 0;
+  std::uint32_t closing_total = 0;
   std::uint32_t troubled = 0;
   std::uint64_t live = 0;
   for (const Seat& seat : seats_) {
@@ -25,6 +26,7 @@ void Ledger::check_invariants() const {
                 "who has left or is unhealthy has no idle connections");
     total += seat.counts.total();
     idle_total += seat.counts.idle;
+    closing_total += seat.counts.closing;
     troubled += seat.troubled ? 1U : 0U;
     live += seat.counts.idle + seat.counts.leased;
   }
@@ -37,6 +39,7 @@ void Ledger::check_invariants() const {
   }
   WEIR_ASSERT(total == total_, "the total is the sum of the endpoints");
   WEIR_ASSERT(idle_total == idle_total_, "so is that of idle ones");
+  WEIR_ASSERT(closing_total == closing_total_, "and of those that are being closed");
   WEIR_ASSERT(troubled == troubled_, "endpoints in trouble are counted");
   WEIR_ASSERT(pool_.max_total == 0 || total_ <= pool_.max_total, "max_total holds");
   std::uint64_t closed = 0;

@@ -111,7 +111,7 @@ void Connections::perform(pool::Action action) {
       static_cast<LeaseRequest*>(fail->waiter->session)->settle();
     }
   } else if (auto* close = std::get_if<pool::Close>(&action)) {
-    take(static_cast<ServerConnection&>(*close->connection));
+    drop(take(static_cast<ServerConnection&>(*close->connection)));
   } else if (const auto* wake = std::get_if<pool::Wake>(&action)) {
     alarm_->ring_at(wake->at);
   } else if (const auto* end = std::get_if<pool::EndSessions>(&action)) {
@@ -270,6 +270,7 @@ void Connections::place(std::unique_ptr<ServerConnection> connection, pool::Ledg
                         pool::Source source) {
   switch (placed.where) {
     case pool::Ledger::Placed::Where::nobody:
+      drop(std::move(connection));
       return;
     case pool::Ledger::Placed::Where::idle:
       keep_idle(std::move(connection));
@@ -409,6 +410,15 @@ std::unique_ptr<ServerConnection> Connections::take(ServerConnection& connection
   held_.erase(held_.iterator_to(connection));
   connection.clear();
   return std::unique_ptr<ServerConnection>(&connection);
+}
+
+// Nobody has it any more: closed, then its place is given back.
+void Connections::drop(std::unique_ptr<ServerConnection> connection) {
+  const pool::EndpointIndex endpoint = connection->endpoint;
+  connection.reset();
+  const TimePoint now = worker_.loop().now();
+  upstream_.decide(
+      [&](pool::Ledger& ledger, pool::Actions& actions) { ledger.gone(endpoint, now, actions); });
 }
 
 void Connections::lease_dropped(std::unique_ptr<ServerConnection> connection, pool::Closed why) {

@@ -78,6 +78,7 @@ class Connections {
   void reset_failed(ServerConnection& connection);
   void deadline_reached(ServerConnection& connection, TimePoint now);
   std::unique_ptr<ServerConnection> take(ServerConnection& connection);
+  void drop(std::unique_ptr<ServerConnection> connection);
 
   Worker& worker_;
   pool::Upstream& upstream_;

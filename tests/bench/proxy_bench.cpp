@@ -81,14 +81,18 @@ void scrape(benchmark::State& state) {
   Shared shared;
   AccessLog access_log(config.access_log, 1);
   std::vector<std::unique_ptr<pool::Upstream>> upstreams;
-  upstreams.push_back(std::make_unique<pool::Upstream>(config.upstreams[0], 0, 1,
-                                                       static_cast<pool::Workers&>(host)));
+  upstreams.push_back(std::make_unique<pool::Upstream>(
+      config.upstreams[0], 0, 1, static_cast<pool::Workers&>(host), pool::TimePoint()));
   std::vector<std::unique_ptr<Worker>> workers;
   workers.push_back(
       std::make_unique<Worker>(0, shared, static_cast<WorkerHost&>(host), access_log));
   workers[0]->add_upstream(*upstreams[0], nullptr);
   const std::map<std::string, std::unique_ptr<TlsServer>> tls;
-  const FigureSources sources{config, workers, upstreams, tls, access_log, {}, {}};
+  const EndpointBooks endpoints(workers, upstreams);
+  boost::asio::io_context io;
+  const Discoverer discoverer(io, upstreams, {});
+  const FigureSources sources{config,    workers,    upstreams, tls, access_log,
+                              endpoints, discoverer, {},        {}};
   std::size_t bytes = 0;
   for (auto _ : state) bytes += render_figures(sources).size();
   state.SetBytesProcessed(static_cast<std::int64_t>(bytes));

@@ -142,6 +142,46 @@ TEST(Ledger, MakesRoomForASessionWhereTheTotalIsTakenByWhatIsIdle) {
   EXPECT_EQ(books.openings.front()->waiter, asked.waiter);
 }
 
+TEST(Ledger, FreesAPlaceWhenTheSocketIsClosedAndNotBefore) {
+  Books books(upstream(1, {.max_connections = 1, .min_idle = 1, .fresh_max_age = 5s}));
+  books.closes_late = true;
+  books.tick();
+  books.succeed();
+  books.now = books.last->due;
+  books.ledger.expire(*books.last, books.now, books.actions);
+  books.settle();
+  ASSERT_EQ(books.ledger.counts(0), (EndpointCounts{.closing = 1}));
+
+  const auto asked = books.acquire();
+  EXPECT_EQ(asked.waiter->state, Waiter::State::waiting);
+  EXPECT_THAT(books.openings, IsEmpty());
+
+  books.ledger.gone(0, books.now, books.actions);
+  books.settle();
+  ASSERT_EQ(books.openings.size(), 1U);
+  EXPECT_EQ(books.openings.front()->waiter, asked.waiter);
+}
+
+TEST(Ledger, WaitsForRoomThatIsBeingMadeEvenWithoutPatience) {
+  Books books(upstream(2, {.max_total = 2, .acquire_timeout = 0s}));
+  books.closes_late = true;
+  const auto gone = books.acquire(0, 0, {0});
+  books.give_up(gone);
+  books.succeed();
+  books.lease(0, {1});
+
+  const auto first = books.acquire(0, 0, {1});
+  const auto second = books.acquire(0, 0, {1});
+  EXPECT_EQ(books.closed.size(), 1U);
+  EXPECT_EQ(first.waiter->state, Waiter::State::waiting);
+
+  books.ledger.gone(1, books.now, books.actions);
+  books.settle();
+  ASSERT_EQ(books.openings.size(), 1U);
+  EXPECT_EQ(books.openings.front()->waiter, first.waiter);
+  EXPECT_THAT(books.failed, ElementsAre(second.waiter));
+}
+
 TEST(Ledger, MakesNoRoomForASessionThatItWouldNotHelp) {
   config::Upstream config = upstream(2, {.max_connections = 1, .max_total = 2});
   Books books(config);

@@ -100,25 +100,29 @@ class Books {
     settle();
   }
 
-  // Sorts what the ledger asked for into what is open to be answered.
+  // Sorts what the ledger asked for into what is open to be answered. What is to be closed is
+  // closed at once, unless it `closes_late`.
   void settle() {
-    for (Action& action : actions) {
-      if (auto* open = std::get_if<Open>(&action)) {
-        openings.push_back(std::move(open->opening));
-      } else if (auto* hand = std::get_if<Hand>(&action)) {
-        handed.emplace_back(hand->connection, hand->waiter);
-      } else if (auto* fail = std::get_if<Fail>(&action)) {
-        failed.push_back(fail->waiter);
-      } else if (auto* close = std::get_if<Close>(&action)) {
-        closed.emplace_back(close->connection, close->why);
-      } else if (auto* end = std::get_if<EndSessions>(&action)) {
-        ended.push_back(*end);
-      } else if (auto* alarm = std::get_if<Wake>(&action)) {
-        wake = std::min(wake, alarm->at);
-      }
+    while (!actions.empty()) {
+      for (Action& action : std::exchange(actions, {})) sort(action);
     }
-    actions.clear();
     ledger.check_invariants();
+  }
+  void sort(Action& action) {
+    if (auto* open = std::get_if<Open>(&action)) {
+      openings.push_back(std::move(open->opening));
+    } else if (auto* hand = std::get_if<Hand>(&action)) {
+      handed.emplace_back(hand->connection, hand->waiter);
+    } else if (auto* fail = std::get_if<Fail>(&action)) {
+      failed.push_back(fail->waiter);
+    } else if (auto* close = std::get_if<Close>(&action)) {
+      closed.emplace_back(close->connection, close->why);
+      if (!closes_late) ledger.gone(close->connection->endpoint, now, actions);
+    } else if (auto* end = std::get_if<EndSessions>(&action)) {
+      ended.push_back(*end);
+    } else if (auto* alarm = std::get_if<Wake>(&action)) {
+      wake = std::min(wake, alarm->at);
+    }
   }
 
   Ledger::Placed succeed(std::size_t index = 0) {
@@ -126,6 +130,9 @@ class Books {
     connections.push_back(std::make_unique<Connection>());
     last = connections.back().get();
     auto placed = ledger.opened(*opening, *last, now, actions);
+    if (placed.where == Ledger::Placed::Where::nobody && !closes_late) {
+      ledger.gone(last->endpoint, now, actions);
+    }
     settle();
     return placed;
   }
@@ -157,6 +164,7 @@ class Books {
   std::vector<EndSessions> ended;
   TimePoint wake = TimePoint::max();
   Connection* last = nullptr;
+  bool closes_late = false;
 };
 
 }  // namespace weir::pool

@@ -1,5 +1,6 @@
 """Weir itself: the binary under test as a process of its own."""
 
+import errno
 import json
 import os
 import re
@@ -68,11 +69,17 @@ class Weir:
         return streams.connect(self.address(listener), timeout=seconds(20), **options)
 
     def ask(self, request=b"?\n", listener="web", **options):
-        """Sends a line, finishes, and returns the answer as text."""
+        """Sends a line, finishes, and returns the answer as text: empty if it is turned away, which
+        may be at any of these steps."""
         with self.connect(listener, **options) as stream:
-            stream.send(request)
-            stream.finish()
-            return stream.receive_all().decode().strip()
+            try:
+                stream.send(request)
+                stream.finish()
+                return stream.receive_all().decode().strip()
+            except OSError as error:
+                if error.errno not in (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN):
+                    raise
+                return ""
 
     # What it says.
 

@@ -92,6 +92,7 @@ class Observer {
     released(endpoint, why, now);
     if (before == Waiter::State::granted) queue_.asks_again(waiter);
   }
+  void gone(EndpointIndex endpoint) { tally_.gone(endpoint); }
   void checked(EndpointIndex endpoint, Health::Change change, TimePoint now) {
     if (change == Health::Change::none) return;
     tally_.health_changed(endpoint, change == Health::Change::became_healthy, now);
@@ -140,7 +141,7 @@ class Observer {
 
   void look(const Ledger& ledger, TimePoint now) {
     ledger.check_invariants();
-    tally_.compare(ledger, now, scenario_.workers == 1);
+    tally_.compare(ledger, now);
     queue_.compare(ledger);
     check_ejected(now);
     if (queue_.any_starved()) {
@@ -213,19 +214,18 @@ class Observer {
   void placed(const Connection& connection, const Placed& placed, const Waiter* owner,
               TimePoint now) {
     const EndpointIndex endpoint = connection.endpoint;
+    if (placed.where != Placed::Where::waiter) queue_.nobody_granted(endpoint, now);
     switch (placed.where) {
       case Placed::Where::waiter:
         check_placed(endpoint, *placed.waiter, owner, now);
         queue_.granted(*placed.waiter, endpoint, now);
         return;
       case Placed::Where::idle:
-        tally_.became_idle(endpoint);
-        break;
+        tally_.became_idle(endpoint, now);
+        return;
       case Placed::Where::nobody:
         tally_.unplaced(endpoint, shutting_down_);
-        break;
     }
-    queue_.nobody_granted(endpoint, now);
   }
 
   // Whoever it was opened for may have it; anybody else, if the endpoint could be picked for it.
@@ -253,7 +253,8 @@ class Observer {
   }
 
   void check_waiting(TimePoint now) const {
-    demand(pool_.acquire_timeout.count() > 0, "a session without patience waits for nothing");
+    demand(pool_.acquire_timeout.count() > 0 || tally_.closing_total() > 0,
+           "a session without patience waits for nothing");
     std::size_t position = 0;
     for (const QueueWatch::Waiting& each : queue_.queue()) {
       if (!each.starved) continue;
@@ -285,7 +286,8 @@ class Observer {
         continue;
       }
       demand(has_no_total, "a session waits although endpoint % has room", endpoint);
-      demand(tally_.idle_total() == 0, "a session waits, and max_total is taken by what is idle");
+      demand(tally_.idle_total() == 0 || tally_.closing_total() > 0,
+             "a session waits, and max_total is taken by what is idle");
     }
     demand(!waits_for_time || is_awaited(now, longest_pause()),
            "a session waits, and nothing will wake it");

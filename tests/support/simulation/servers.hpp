@@ -22,7 +22,6 @@ struct ModelServer {
 
   State state = State::up;
   std::uint32_t sockets = 0;  // open or being opened
-  std::uint32_t doomed = 0;   // of these: the order to close them is on its way
 
   bool answers() const { return state == State::up || state == State::slow; }
 };
@@ -37,6 +36,7 @@ struct ModelConnection final : Connection {
   std::unique_ptr<Opening> opening;
   std::uint32_t turn = 0;  // what was planned for it in an earlier turn has lost its meaning
   Client* client = nullptr;
+  bool shut = false;       // the socket is closed; an action about it is on its way
   std::uint32_t lent = 0;  // to clients that got it
 
   // What has arrived from the server.

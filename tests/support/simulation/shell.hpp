@@ -78,6 +78,7 @@ class Shell {
   void found_dead(ModelConnection& connection) {
     const Closed why = connection.cause_of_death();
     world_.note("connection % is found dead", connection.id);
+    shut(connection);
     decide(connection.worker, [&](TimePoint now, Actions& actions) {
       ledger_.found_dead(connection, why, now, actions);
       observer_.found_dead(connection, why, now);
@@ -115,9 +116,6 @@ class Shell {
     observer_.called(ledger_, now);
     for (Action& action : actions_) {
       observer_.ordered(action, now);
-      if (const auto* close = std::get_if<Close>(&action)) {
-        ++world_.servers.at(static_cast<ModelConnection*>(close->connection)->port).doomed;
-      }
       post(std::move(action));
     }
     actions_.clear();
@@ -156,9 +154,7 @@ class Shell {
       demand(connection.stage == ModelConnection::Stage::idle,
              "connection % is to be closed and is not idle", connection.id);
       world_.note("connection % is closed, reason %", connection.id, order->why);
-      ModelServer& server = world_.servers.at(connection.port);
-      observer_.tally().doomed_closed(connection.endpoint, server);
-      forget(connection);
+      drop(connection);
     } else if (const auto* wake = std::get_if<Wake>(&action)) {
       ring_at(wake->at);
     }
@@ -250,7 +246,7 @@ class Shell {
     switch (placed.where) {
       case Ledger::Placed::Where::nobody:
         world_.note("connection % is for nobody", connection.id);
-        close(connection);
+        drop(connection);
         return;
       case Ledger::Placed::Where::idle:
         keep_idle(connection);
@@ -349,6 +345,7 @@ class Shell {
   void idle_stirred(ModelConnection& connection) {
     const Closed why = connection.cause_of_death();
     world_.note("idle connection % has stirred", connection.id);
+    shut(connection);
     const bool ours = decide(connection.worker, [&](TimePoint now, Actions& actions) {
       const bool is_lost = ledger_.idle_lost(connection, why, now, actions);
       if (is_lost) observer_.idle_lost(connection, why, now);
@@ -428,11 +425,24 @@ class Shell {
 
   // --- Ends ---
 
-  void close(ModelConnection& connection) {
-    observer_.tally().socket_closed(connection.endpoint, world_.servers.at(connection.port));
-    forget(connection);
+  // Nobody has it any more.
+  void drop(ModelConnection& connection) {
+    const EndpointIndex endpoint = connection.endpoint;
+    const WorkerIndex worker = connection.worker;
+    close(connection);
+    decide(worker, [&](TimePoint now, Actions& actions) {
+      ledger_.gone(endpoint, now, actions);
+      observer_.gone(endpoint);
+    });
   }
-  void forget(ModelConnection& connection) {
+  // Before its place in the books is free.
+  void shut(ModelConnection& connection) {
+    if (std::exchange(connection.shut, true)) return;
+    observer_.tally().socket_shut(connection.endpoint, world_.servers.at(connection.port));
+  }
+  void close(ModelConnection& connection) {
+    shut(connection);
+    observer_.tally().shut_forgotten(connection.endpoint);
     demand(!connection.is_linked(), "connection % is closed and may be lent", connection.id);
     world_.connections.remove(connection);
   }

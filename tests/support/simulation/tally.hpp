@@ -28,7 +28,7 @@ class Tally {
     EndpointCounts counts;
     std::uint32_t ordered = 0;  // openings that their worker has not begun
     std::uint32_t sockets = 0;
-    std::uint32_t doomed = 0;  // of these: the order to close them is on its way
+    std::uint32_t shut = 0;  // closed, and still in the books
     bool failing = false;
     TimePoint failed_at = never;
     TimePoint came_at = never;      // or recovered
@@ -95,8 +95,7 @@ class Tally {
     check_reason(connection, why, now, may_warm);
     Seat& seat = seats_[index];
     --seat.counts.idle;
-    ++seat.doomed;
-    closed(why);
+    begin_closing(seat, why);
   }
 
   // --- What the ledger was told ---
@@ -121,18 +120,26 @@ class Tally {
     --seats_[index].counts.idle;
     closed(why);
   }
-  void became_idle(EndpointIndex index) {
-    --seats_[index].counts.leased;
-    ++seats_[index].counts.idle;
+  void became_idle(EndpointIndex index, TimePoint now) {
+    Seat& seat = seats_[index];
+    --seat.counts.leased;
+    ++seat.counts.idle;
+    // For a moment, since the same call may lend it.
+    if (seat.counts.idle >= pool_.min_idle) seat.was_warm_at = now;
     demand(pool_.mode != config::PoolMode::off, "something is idle in mode off");
   }
   // Placed nowhere: the reason is not told, but follows.
   void unplaced(EndpointIndex index, bool shutting_down) {
-    const Seat& seat = seats_[index];
-    released(index, shutting_down   ? Closed::shutdown
-                    : !seat.present ? Closed::removed
-                    : !seat.healthy ? Closed::unhealthy
-                                    : Closed::surplus);
+    Seat& seat = seats_[index];
+    --seat.counts.leased;
+    begin_closing(seat, shutting_down   ? Closed::shutdown
+                        : !seat.present ? Closed::removed
+                        : !seat.healthy ? Closed::unhealthy
+                                        : Closed::surplus);
+  }
+  void gone(EndpointIndex index) {
+    --seats_[index].counts.closing;
+    --total_;
   }
   // A connection could not be opened, or died at once.
   void failed(EndpointIndex index, TimePoint now) {
@@ -194,22 +201,19 @@ class Tally {
     ++seats_[index].sockets;
     ++server.sockets;
     const std::uint32_t most = pool_.max_connections;
-    demand(most == 0 || server.sockets - server.doomed <= most,
+    demand(most == 0 || server.sockets <= most,
            "a server has % connections, more than max_connections", server.sockets);
   }
-  void socket_closed(EndpointIndex index, ModelServer& server) {
+  void socket_shut(EndpointIndex index, ModelServer& server) {
     --seats_[index].sockets;
     --server.sockets;
+    ++seats_[index].shut;
   }
-  void doomed_closed(EndpointIndex index, ModelServer& server) {
-    --seats_[index].doomed;
-    --server.doomed;
-    socket_closed(index, server);
-  }
+  void shut_forgotten(EndpointIndex index) { --seats_[index].shut; }
 
   // --- After each step ---
 
-  void compare(const Ledger& ledger, TimePoint now, bool one_worker) {
+  void compare(const Ledger& ledger, TimePoint now) {
     std::uint32_t total = 0;
     std::uint32_t sockets = 0;
     for (EndpointIndex i = 0; i < seats_.size(); ++i) {
@@ -218,12 +222,12 @@ class Tally {
       total += here;
       sockets += seat.sockets;
       demand(seat.counts == ledger.counts(i),
-             "endpoint %: opening, idle or leased is not as was told", i);
-      demand(seat.sockets + seat.ordered == here + seat.doomed, "endpoint %: a socket has no place",
+             "endpoint %: opening, idle, leased or closing is not as was told", i);
+      demand(seat.sockets + seat.shut + seat.ordered == here, "endpoint %: a socket has no place",
              i);
       demand(pool_.max_connections == 0 || here <= pool_.max_connections,
              "endpoint % has % connections, more than max_connections", i, here);
-      demand(!one_worker || pool_.max_connections == 0 || seat.sockets <= pool_.max_connections,
+      demand(pool_.max_connections == 0 || seat.sockets <= pool_.max_connections,
              "endpoint % has % sockets, more than max_connections", i, seat.sockets);
       demand(seat.counts.opening <= pool_.max_opening, "endpoint % opens % at once", i,
              seat.counts.opening);
@@ -235,8 +239,7 @@ class Tally {
     demand(total == total_ && total == ledger.total(), "the total is % and was told to be %",
            ledger.total(), total);
     demand(pool_.max_total == 0 || total <= pool_.max_total, "% connections in all", total);
-    demand(!one_worker || pool_.max_total == 0 || sockets <= pool_.max_total, "% sockets in all",
-           sockets);
+    demand(pool_.max_total == 0 || sockets <= pool_.max_total, "% sockets in all", sockets);
     demand(opened_ == ledger.opened_count(), "% were opened, not %", opened_,
            ledger.opened_count());
     demand(closed_ == ledger.closed(), "the reasons of closings are not as was told");
@@ -254,6 +257,11 @@ class Tally {
     std::uint32_t idle = 0;
     for (const Seat& seat : seats_) idle += seat.counts.idle;
     return idle;
+  }
+  std::uint32_t closing_total() const {
+    std::uint32_t closing = 0;
+    for (const Seat& seat : seats_) closing += seat.counts.closing;
+    return closing;
   }
   // Room for one more, as far as the endpoint itself is concerned.
   bool has_room(const Seat& seat) const {
@@ -319,6 +327,10 @@ class Tally {
   void closed(Closed why) {
     ++closed_[static_cast<std::size_t>(why)];
     --total_;
+  }
+  void begin_closing(Seat& seat, Closed why) {
+    ++seat.counts.closing;
+    ++closed_[static_cast<std::size_t>(why)];
   }
 
   void watch_minimum(TimePoint now) {
