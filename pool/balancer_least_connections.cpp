@@ -1,9 +1,8 @@
 // `balance: least_connections`.
 
-#include <algorithm>
-#include <compare>
-#include <set>
-#include <utility>
+#include <boost/intrusive/list.hpp>
+#include <map>
+#include <vector>
 
 #include "pool/assert.hpp"
 #include "pool/balancer_algorithms.hpp"
@@ -11,10 +10,10 @@
 namespace weir::pool {
 namespace {
 
-// The lowest (sessions + 1) / weight; among equals whoever was picked longest ago. The endpoints of
-// a tier stand in that order, by the loads that were last seen: none is lower than it is, so the
-// first one that is as it was seen is the least loaded. O(log n) a pick, and one step more for each
-// endpoint that is passed over.
+// The lowest (sessions + 1) / weight. The endpoints of a tier stand in levels of the same such
+// value, by the sessions that were last seen: none has fewer than it was seen with, so the first
+// one that is as it was seen is the least loaded. Within a level whoever is picked or comes goes to
+// the end. O(levels), and one step more for each endpoint that is passed over.
 class LeastConnections final : public Balancer {
  public:
   explicit LeastConnections(std::span<const Member> members) : entries_(members.size()) {
@@ -22,9 +21,10 @@ class LeastConnections final : public Balancer {
       Ranking& ranking = rankings_[tier];
       for (const EndpointIndex endpoint : endpoints) {
         Entry& entry = entries_[endpoint];
+        entry.endpoint = endpoint;
         entry.weight = members[endpoint].weight;
         entry.ranking = &ranking;
-        entry.place = ranking.insert({1.0 / entry.weight, next_turn_++, endpoint}).first;
+        place(entry, 0);
       }
     }
   }
@@ -33,66 +33,63 @@ class LeastConnections final : public Balancer {
     const auto tier = rankings_.find(view.tier());
     if (tier == rankings_.end()) return std::nullopt;
     Ranking& ranking = tier->second;
-    for (auto next = ranking.begin(); next != ranking.end();) {
-      const Rank rank = *next++;
-      const std::uint32_t load = view.load(rank.endpoint);
-      if (load > entries_[rank.endpoint].seen) {
-        // It may stand before the next one still, or may be the last.
-        next = std::min(place(rank.endpoint, load, rank.turn), next, Earlier{ranking});
+    for (auto level = ranking.begin(); level != ranking.end();) {
+      if (level->second.empty()) {
+        level = ranking.erase(level);
         continue;
       }
-      if (!view.usable(rank.endpoint)) continue;
-      place(rank.endpoint, load, next_turn_++);
-      return rank.endpoint;
+      if (const auto picked = pick(view, level->second)) return picked;
+      ++level;
     }
     return std::nullopt;
   }
 
   void eased(EndpointIndex endpoint, std::uint32_t load) override {
-    const Entry& entry = entries_[endpoint];
-    if (entry.ranking == nullptr || entry.seen == load) return;
-    place(endpoint, load, entry.place->turn);
+    Entry& entry = entries_[endpoint];
+    if (entry.ranking != nullptr && entry.seen != load) place(entry, load);
   }
 
   void set_weight(EndpointIndex endpoint, double weight) override {
     Entry& entry = entries_[endpoint];
     WEIR_ASSERT(entry.ranking != nullptr && weight > 0, "only what has a weight may have another");
     entry.weight = weight;
-    place(endpoint, entry.seen, entry.place->turn);
+    place(entry, entry.seen);
   }
 
  private:
-  struct Rank {
-    double load;
-    std::uint64_t turn;
-    EndpointIndex endpoint;
-    auto operator<=>(const Rank&) const = default;
-  };
-  using Ranking = std::set<Rank>;
-  struct Earlier {
-    const Ranking& ranking;
-    bool operator()(Ranking::iterator a, Ranking::iterator b) const {
-      return b == ranking.end() || (a != ranking.end() && *a < *b);
-    }
-  };
-  struct Entry {
+  struct Entry;
+  using Level = boost::intrusive::list<Entry, boost::intrusive::constant_time_size<false>>;
+  using Ranking = std::map<double, Level>;
+  struct Entry : boost::intrusive::list_base_hook<
+                     boost::intrusive::link_mode<boost::intrusive::auto_unlink>> {
+    EndpointIndex endpoint = 0;
     double weight = 0;
     std::uint32_t seen = 0;      // sessions, when it was placed
     Ranking* ranking = nullptr;  // of its tier; null = has no weight
-    Ranking::iterator place;
   };
 
-  Ranking::iterator place(EndpointIndex endpoint, std::uint32_t load, std::uint64_t turn) {
-    Entry& entry = entries_[endpoint];
-    entry.seen = load;
-    auto node = entry.ranking->extract(entry.place);
-    node.value() = {(load + 1.0) / entry.weight, turn, endpoint};
-    return entry.place = entry.ranking->insert(std::move(node)).position;
+  std::optional<EndpointIndex> pick(const View& view, Level& level) {
+    for (auto next = level.begin(); next != level.end();) {
+      Entry& entry = *next++;
+      const std::uint32_t load = view.load(entry.endpoint);
+      if (load > entry.seen) {
+        place(entry, load);  // into a later level
+      } else if (view.usable(entry.endpoint)) {
+        level.splice(level.end(), level, level.iterator_to(entry));
+        return entry.endpoint;
+      }
+    }
+    return std::nullopt;
   }
 
-  std::vector<Entry> entries_;  // by endpoint
+  static void place(Entry& entry, std::uint32_t load) {
+    entry.unlink();
+    entry.seen = load;
+    (*entry.ranking)[(load + 1.0) / entry.weight].push_back(entry);
+  }
+
   std::map<std::uint32_t, Ranking> rankings_;
-  std::uint64_t next_turn_ = 0;
+  std::vector<Entry> entries_;  // by endpoint; they unlink themselves from the rankings
 };
 
 }  // namespace

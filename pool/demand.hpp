@@ -4,6 +4,7 @@
 // because sessions come in bunches, the rate is the highest of recent spans that are each as long
 // as an opening (its p95), forgotten by half every ten seconds. Pure.
 
+#include <algorithm>
 #include <cstddef>
 #include <vector>
 
@@ -14,6 +15,8 @@ namespace weir::pool {
 class Demand {
  public:
   void arrived(TimePoint now);
+  // Whoever arrived last got nothing, and will arrive again.
+  void arrived_in_vain() { arrivals_ = std::max(arrivals_ - 1, 0.0); }
   void opened(Nanoseconds took);
   // Sessions for each opening's time.
   double value(TimePoint now) const;

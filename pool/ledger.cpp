@@ -276,6 +276,7 @@ void Ledger::hand_failed(EndpointIndex endpoint, const std::shared_ptr<Waiter>& 
   count_closed(why);
   if (waiter->state == Waiter::State::granted) {
     waiter->state = Waiter::State::waiting;
+    seats_[endpoint].demand.arrived_in_vain();
     enqueue(waiter, true);
     if (!tier_for(waiter->tried) && !expecting_) {
       const bool had_cause = waiter->failure != Failure::none;

@@ -201,6 +201,7 @@ bool Ledger::idle_lost(Connection& connection, Closed why, TimePoint now, Action
 void Ledger::found_dead(const Connection& connection, Closed why, TimePoint now, Actions& actions) {
   --seats_[connection.endpoint].counts.leased;
   --total_;
+  seats_[connection.endpoint].demand.arrived_in_vain();
   eased(connection.endpoint);
   count_closed(why);
   note_death(connection, connection.uses > 1, why, now, actions);

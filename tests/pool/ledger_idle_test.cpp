@@ -70,6 +70,22 @@ TEST(Ledger, KeepsMoreReadyWhileMoreSessionsComeAndThenLess) {
   EXPECT_EQ(books.ledger.idle_target(0, books.now + 10min), 1U);
 }
 
+TEST(Ledger, CountsASessionOnceHoweverManyDeadConnectionsItFinds) {
+  Books books(upstream(1, {.min_idle = 3, .anticipate = 1.0}));
+  books.tick();
+  while (!books.openings.empty()) books.succeed();
+  for (int i = 0; i < 3; ++i) {
+    const auto dead = books.acquire();
+    ASSERT_NE(dead.connection, nullptr);
+    books.ledger.found_dead(*dead.connection, Closed::peer_closed, books.now, books.actions);
+    books.settle();
+  }
+
+  books.acquire();
+
+  EXPECT_EQ(books.ledger.idle_target(0, books.now), 3U);
+}
+
 TEST(Ledger, KeepsMinIdleReadyAloneWhenItIsNotToAnticipate) {
   Books books(upstream(1, {.min_idle = 2, .anticipate = 0}));
   books.tick();

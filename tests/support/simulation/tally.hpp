@@ -16,7 +16,8 @@ namespace weir::pool {
 
 // Longer than any of the model's own delays: what should have happened by then will not.
 inline constexpr Nanoseconds model_slack = std::chrono::milliseconds(100);
-inline constexpr TimePoint never = TimePoint::min() + std::chrono::hours(1);
+// Long before the start, and its distance to any time is no overflow.
+inline constexpr TimePoint never = TimePoint() - std::chrono::hours(100'000);
 
 class Tally {
  public:
@@ -124,8 +125,8 @@ class Tally {
     Seat& seat = seats_[index];
     --seat.counts.leased;
     ++seat.counts.idle;
-    // For a moment, since the same call may lend it.
-    if (seat.counts.idle >= pool_.min_idle) seat.was_warm_at = now;
+    // For a moment, since the same call may lend it; and workers' clocks disagree.
+    if (seat.counts.idle >= pool_.min_idle) seat.was_warm_at = std::max(now, seat.came_at);
     demand(pool_.mode != config::PoolMode::off, "something is idle in mode off");
   }
   // Placed nowhere: the reason is not told, but follows.
