@@ -1,6 +1,7 @@
 // `balance: least_connections`.
 
 #include <boost/intrusive/list.hpp>
+#include <iterator>
 #include <map>
 #include <vector>
 
@@ -34,26 +35,22 @@ class LeastConnections final : public Balancer {
     if (tier == rankings_.end()) return std::nullopt;
     Ranking& ranking = tier->second;
     for (auto level = ranking.begin(); level != ranking.end();) {
-      if (level->second.empty()) {
-        level = ranking.erase(level);
-        continue;
-      }
       if (const auto picked = pick(view, level->second)) return picked;
-      ++level;
+      level = level->second.empty() ? ranking.erase(level) : std::next(level);
     }
     return std::nullopt;
   }
 
   void eased(EndpointIndex endpoint, std::uint32_t load) override {
     Entry& entry = entries_[endpoint];
-    if (entry.ranking != nullptr && entry.seen != load) place(entry, load);
+    if (entry.ranking != nullptr && entry.seen != load) replace(entry, load);
   }
 
   void set_weight(EndpointIndex endpoint, double weight) override {
     Entry& entry = entries_[endpoint];
     WEIR_ASSERT(entry.ranking != nullptr && weight > 0, "only what has a weight may have another");
     entry.weight = weight;
-    place(entry, entry.seen);
+    replace(entry, entry.seen);
   }
 
  private:
@@ -64,6 +61,7 @@ class LeastConnections final : public Balancer {
                      boost::intrusive::link_mode<boost::intrusive::auto_unlink>> {
     EndpointIndex endpoint = 0;
     double weight = 0;
+    double level = 0;
     std::uint32_t seen = 0;      // sessions, when it was placed
     Ranking* ranking = nullptr;  // of its tier; null = has no weight
   };
@@ -85,7 +83,14 @@ class LeastConnections final : public Balancer {
   static void place(Entry& entry, std::uint32_t load) {
     entry.unlink();
     entry.seen = load;
-    (*entry.ranking)[(load + 1.0) / entry.weight].push_back(entry);
+    entry.level = (load + 1.0) / entry.weight;
+    (*entry.ranking)[entry.level].push_back(entry);
+  }
+  // Not while its level is being looked through.
+  static void replace(Entry& entry, std::uint32_t load) {
+    const auto before = entry.ranking->find(entry.level);
+    place(entry, load);
+    if (before->second.empty()) entry.ranking->erase(before);
   }
 
   std::map<std::uint32_t, Ranking> rankings_;

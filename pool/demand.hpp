@@ -15,7 +15,7 @@ namespace weir::pool {
 class Demand {
  public:
   void arrived(TimePoint now);
-  // Whoever arrived last got nothing, and will arrive again.
+  // One that has arrived got nothing, and will arrive again.
   void arrived_in_vain() { arrivals_ = std::max(arrivals_ - 1, 0.0); }
   void opened(Nanoseconds took);
   // Sessions for each opening's time.

@@ -12,49 +12,13 @@
 namespace weir::pool {
 namespace {
 
+using namespace std::chrono_literals;
+
 // How many waiters are looked at for one that can be served, when the first ones cannot be (they
 // have tried the only endpoints with room).
 constexpr int most_passed_over = 64;
 
 }  // namespace
-
-// The endpoints that a session may be given now: those that take sessions, of its tier, not tried,
-// with an idle connection or room for one more. Choosy: only those that are not passed over.
-class Ledger::Candidates final : public Balancer::View {
- public:
-  Candidates(const Ledger& ledger, std::span<const EndpointIndex> tried, std::uint32_t tier,
-             bool choosy, TimePoint now)
-      : ledger_(ledger), tried_(tried), tier_(tier), choosy_(choosy), now_(now) {}
-
-  bool usable(EndpointIndex endpoint) const override {
-    const Seat& seat = ledger_.seats_[endpoint];
-    return (seat.counts.idle > 0 || ledger_.may_open(seat, now_)) && is_wanted(endpoint);
-  }
-  // Does only max_total stand in its way?
-  bool needs_total(EndpointIndex endpoint) const {
-    return ledger_.has_room(ledger_.seats_[endpoint], now_) && is_wanted(endpoint);
-  }
-  std::uint32_t load(EndpointIndex endpoint) const override {
-    return Ledger::load(ledger_.seats_[endpoint]);
-  }
-  std::uint32_t tier() const override { return tier_; }
-  double tier_weight() const override { return ledger_.tiers_[tier_].weight; }
-  std::uint32_t tier_load() const override { return ledger_.tiers_[tier_].load; }
-
- private:
-  bool is_wanted(EndpointIndex endpoint) const {
-    const Seat& seat = ledger_.seats_[endpoint];
-    return ledger_.takes_sessions(seat) && seat.endpoint->tier == tier_ &&
-           !(choosy_ && ledger_.passed_over(seat, now_)) &&
-           std::ranges::find(tried_, endpoint) == tried_.end();
-  }
-
-  const Ledger& ledger_;
-  std::span<const EndpointIndex> tried_;
-  std::uint32_t tier_;
-  bool choosy_;
-  TimePoint now_;
-};
 
 Ledger::Ledger(const config::Upstream& upstream, std::size_t capacity, std::size_t worker_count,
                TimePoint now)
@@ -77,6 +41,9 @@ Ledger::Ledger(const config::Upstream& upstream, std::size_t capacity, std::size
     seats_[index].present = true;
     present_.push_back(static_cast<EndpointIndex>(index));
   }
+  std::vector<EndpointPointer> seats;
+  for (const Seat& seat : seats_) seats.push_back(seat.endpoint);
+  order_by_tier(seats);
   balancer_ = Balancer::make(config_.balance, members, random_());
   weigh_tiers(now);
 }
@@ -99,7 +66,7 @@ Ledger::~Ledger() {
 Ledger::Asked Ledger::acquire(WorkerIndex worker, std::span<const EndpointIndex> tried,
                               std::uint64_t key, TimePoint now, Actions& actions) {
   // Who comes now does not overtake those who wait.
-  const auto endpoint = starved_ == 0 ? pick(tried, key, now, actions) : std::nullopt;
+  const auto endpoint = starved_ == 0 ? pick(tried, key, now) : std::nullopt;
   Connection* connection = nullptr;
   if (endpoint) {
     Seat& seat = seats_[*endpoint];
@@ -136,8 +103,10 @@ Ledger::Asked Ledger::acquire(WorkerIndex worker, std::span<const EndpointIndex>
     return {nullptr, std::move(waiter), true};
   };
   if (!tier_for(tried) && !expecting_) return refuse(Failure::no_healthy_endpoint);
-  if (!may_wait()) return refuse(Failure::acquire_timeout);
-  if (starved_ >= pool_.max_waiting) return refuse(Failure::pool_full);
+  const bool queue_is_full = starved_ >= pool_.max_waiting;
+  waiter->gets_room = starved_ == 0 && !queue_is_full && make_room(tried, now, actions);
+  if (pool_.acquire_timeout == 0s && !waiter->gets_room) return refuse(Failure::acquire_timeout);
+  if (queue_is_full) return refuse(Failure::pool_full);
   enqueue(waiter, false);
   // Those who wait before it may wait for other endpoints than it may have.
   serve_queue(now, actions);
@@ -268,8 +237,9 @@ void Ledger::released(EndpointIndex endpoint, Closed why, TimePoint now, Actions
   warm_endpoint(endpoint, now, actions);
 }
 
-void Ledger::hand_failed(EndpointIndex endpoint, const std::shared_ptr<Waiter>& waiter, Closed why,
-                         TimePoint now, Actions& actions) {
+void Ledger::hand_failed(const Connection& connection, const std::shared_ptr<Waiter>& waiter,
+                         Closed why, TimePoint now, Actions& actions) {
+  const EndpointIndex endpoint = connection.endpoint;
   --seats_[endpoint].counts.leased;
   --total_;
   eased(endpoint);
@@ -283,7 +253,7 @@ void Ledger::hand_failed(EndpointIndex endpoint, const std::shared_ptr<Waiter>& 
       fail(waiter, had_cause ? waiter->failure : Failure::no_healthy_endpoint, actions);
     }
   }
-  if (why == Closed::peer_closed) failed(endpoint, false, now, actions);
+  note_death(connection, connection.uses > 1, why, now, actions);
   serve_queue(now, actions);
   warm_endpoint(endpoint, now, actions);
 }
@@ -317,34 +287,13 @@ void Ledger::orphan(Waiter& waiter) {
   eased(opening.endpoint);
 }
 
-std::optional<EndpointIndex> Ledger::pick(std::span<const EndpointIndex> tried, std::uint64_t key,
-                                          TimePoint now, Actions& actions) {
-  const auto tier = tier_for(tried);
-  if (!tier) return std::nullopt;
-  // An endpoint in trouble waits for its turn as long as there is a better one, even if that one
-  // is busy.
-  const bool choosy = troubled_ > 0 && std::ranges::any_of(present_, [&](EndpointIndex index) {
-                        const Seat& seat = seats_[index];
-                        return takes_sessions(seat) && seat.endpoint->tier == *tier &&
-                               !passed_over(seat, now) &&
-                               std::ranges::find(tried, index) == tried.end();
-                      });
-  const Candidates candidates(*this, tried, *tier, choosy, now);
-  const auto picked = balancer_->pick(candidates, key);
-  if (picked || !is_full() || idle_total_ == 0) return picked;
-  // A session goes before what is kept ready elsewhere: room is made for each that waits.
-  if (closing_total_ >= std::max(starved_, 1U)) return std::nullopt;
-  const auto needs_total = [&](EndpointIndex index) { return candidates.needs_total(index); };
-  if (std::ranges::none_of(present_, needs_total)) return std::nullopt;
-  close_idle(longest_idle(), Closed::surplus, actions);
-  warming_waits_ = true;
-  return std::nullopt;
-}
-
 // Gives a waiter of the queue an idle connection or starts one for it.
 bool Ledger::serve(std::shared_ptr<Waiter> waiter, TimePoint now, Actions& actions) {
-  const auto endpoint = pick(waiter->tried, waiter->key, now, actions);
-  if (!endpoint) return false;
+  const auto endpoint = pick(waiter->tried, waiter->key, now);
+  if (!endpoint) {
+    if (make_room(waiter->tried, now, actions)) waiter->gets_room = true;
+    return false;
+  }
   if (warms()) seats_[*endpoint].demand.arrived(now);
   if (Connection* connection = take_idle(*endpoint, waiter->worker)) {
     ++seats_[*endpoint].counts.leased;
@@ -372,7 +321,7 @@ void Ledger::serve_queue(TimePoint now, Actions& actions) {
     // Those who have tried some may still be served by another tier, if there is one.
     if ((full && present_.size() <= 1) || ++passed_over_count >= most_passed_over) break;
   }
-  if (starved_ > 0 && !may_wait()) fail_impatient(actions);
+  if (starved_ > 0 && pool_.acquire_timeout == 0s) fail_impatient(actions);
   if (starved_ > 0) wake_for_waiters(now, actions);
   // While sessions wait, only who is catching up is warmed.
   if (warming_waits_ && !is_full() && (starved_ == 0 || troubled_ > 0)) {
@@ -418,11 +367,12 @@ void Ledger::fail_hopeless(Actions& actions) {
   }
 }
 
-// Nobody may wait: only those whose connection is being opened stay.
+// Without a time to wait nobody waits, but for the moment in which room is made: only those whose
+// connection is being opened stay.
 void Ledger::fail_impatient(Actions& actions) {
   for (auto next = queue_.begin(); starved_ > 0 && next != queue_.end();) {
     Waiter& waiter = *next++;
-    if (waiter.opening != nullptr) continue;
+    if (waiter.opening != nullptr || (waiter.gets_room && closing_total_ > 0)) continue;
     const bool had_cause = waiter.failure != Failure::none;
     fail(waiter.self, had_cause ? waiter.failure : Failure::acquire_timeout, actions);
   }
@@ -448,35 +398,6 @@ void Ledger::start(EndpointIndex endpoint, WorkerIndex worker, std::shared_ptr<W
   note_load(seat);
   opening->waiter = std::move(waiter);
   actions.emplace_back(Open{std::move(opening)});
-}
-
-// Would this endpoint be picked for it, were there nothing else?
-bool Ledger::may_have(const Waiter& waiter, EndpointIndex endpoint) const {
-  const Seat& seat = seats_[endpoint];
-  return takes_sessions(seat) && tier_for(waiter.tried) == seat.endpoint->tier &&
-         std::ranges::find(waiter.tried, endpoint) == waiter.tried.end();
-}
-
-// Who gets a connection that became ready: of those who may have it the one who has waited longest.
-// A waiter of another worker that has a connection of its own on the way is passed over, since its
-// turn is about to come and a hand-over costs both workers; but not more than most_overtaken times,
-// whether another one gets the connection or it becomes idle. With `hash`, so is one whose
-// connection to its own endpoint is on the way. `owner`: for whom it was opened, and who may have
-// it in any case.
-Waiter* Ledger::recipient(const Connection& connection, const Waiter* owner) {
-  const EndpointIndex endpoint = connection.endpoint;
-  if (!seats_[endpoint].present || !seats_[endpoint].healthy) return nullptr;
-  const bool keeps_together = config_.balance == config::Balance::hash;
-  for (Waiter& waiter : queue_) {
-    if (&waiter == owner) return &waiter;
-    const bool has_one_coming = waiter.opening != nullptr;
-    if (keeps_together && has_one_coming && waiter.opening->endpoint != endpoint) continue;
-    if (!may_have(waiter, endpoint)) continue;
-    if (!has_one_coming || waiter.worker == connection.worker) return &waiter;
-    if (waiter.overtaken >= most_overtaken) return &waiter;
-    ++waiter.overtaken;
-  }
-  return nullptr;
 }
 
 // A connection that is counted as leased and that nobody has: it goes to `next`, if there is one.

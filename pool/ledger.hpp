@@ -12,7 +12,8 @@
 //   - opening <= max_opening at each endpoint, and at most one at an endpoint that is failing;
 //   - opened = idle + leased + sum of closed by reason;
 //   - a waiter ends exactly once: granted, failed or given up; first come, first served, and
-//     nobody is passed over by more than most_overtaken connections that become ready.
+//     nobody is passed over by more than most_overtaken connections that become ready (but for
+//     `hash`: there who waits for its own endpoint is passed over by those of others).
 //
 // Its parts: ledger.cpp (sessions: ask, open, lend, return), ledger_idle.cpp (what is kept ready,
 // and how it ages), ledger_endpoints.cpp (which endpoints there are, and which may be used),
@@ -50,6 +51,7 @@ struct Waiter : boost::intrusive::list_base_hook<> {
   WorkerIndex worker = 0;
   State state = State::waiting;
   std::uint8_t overtaken = 0;  // by how many connections that it could have had
+  bool gets_room = false;      // an idle connection is being closed for it
   TimePoint since;
   std::uint64_t key = 0;  // for the balancer
   std::vector<EndpointIndex> tried;
@@ -173,7 +175,7 @@ class Ledger {
   bool idle_lost(Connection& connection, Closed why, TimePoint now, Actions& actions);
   // A connection that was to be handed over turned out to be dead: its waiter is served again,
   // before all others.
-  void hand_failed(EndpointIndex endpoint, const std::shared_ptr<Waiter>& waiter, Closed why,
+  void hand_failed(const Connection& connection, const std::shared_ptr<Waiter>& waiter, Closed why,
                    TimePoint now, Actions& actions);
   // The `due` of an idle connection has come: it closes, or gets another time.
   void expire(Connection& connection, TimePoint now, Actions& actions);
@@ -273,8 +275,10 @@ class Ledger {
   double chance();
 
   // Sessions.
+  bool is_choosy(std::span<const EndpointIndex> tried, std::uint32_t tier, TimePoint now) const;
   std::optional<EndpointIndex> pick(std::span<const EndpointIndex> tried, std::uint64_t key,
-                                    TimePoint now, Actions& actions);
+                                    TimePoint now);
+  bool make_room(std::span<const EndpointIndex> tried, TimePoint now, Actions& actions);
   bool serve(std::shared_ptr<Waiter> waiter, TimePoint now, Actions& actions);
   void serve_queue(TimePoint now, Actions& actions);
   void enqueue(const std::shared_ptr<Waiter>& waiter, bool first);
@@ -282,8 +286,6 @@ class Ledger {
   void orphan(Waiter& waiter);
   void fail(std::shared_ptr<Waiter> waiter, Failure failure, Actions& actions);
   void fail_hopeless(Actions& actions);
-  // With an acquire_timeout of 0 sessions wait only for room that is being made.
-  bool may_wait() const { return pool_.acquire_timeout.count() > 0 || closing_total_ > 0; }
   void fail_impatient(Actions& actions);
   void start(EndpointIndex endpoint, WorkerIndex worker, std::shared_ptr<Waiter> waiter,
              TimePoint now, Actions& actions);
@@ -325,7 +327,7 @@ class Ledger {
   void note_death(const Connection& connection, bool served, Closed why, TimePoint now,
                   Actions& actions);
   void note_trouble(Seat& seat);
-  void readmit_if_nobody(TimePoint now);
+  bool readmit_if_nobody(TimePoint now);
   void begin_catching_up(EndpointIndex endpoint, TimePoint now, Actions& actions);
   void ramp(EndpointIndex endpoint, TimePoint now, Actions& actions);
   double share(const Seat& seat, TimePoint now) const;
@@ -333,6 +335,7 @@ class Ledger {
   void watch_endpoints(TimePoint now, Actions& actions);
   void weigh_tiers(TimePoint now);
   void set_healthy(EndpointIndex endpoint, bool healthy, TimePoint now, Actions& actions);
+  void order_by_tier(const std::vector<EndpointPointer>& seats);
   void leave(EndpointIndex endpoint, TimePoint now, Actions& actions);
   void come(EndpointIndex endpoint, EndpointPointer pointer, TimePoint now, Actions& actions);
   void wake_at(TimePoint at, Actions& actions);
@@ -342,6 +345,7 @@ class Ledger {
   const config::Pool& pool_;  // its
   std::vector<Seat> seats_;
   std::vector<EndpointIndex> present_;  // ascending
+  std::vector<EndpointIndex> by_tier_;  // the same, the lowest tier first
   // By tier: of its endpoints that take sessions.
   struct Tier {
     double weight = 0;

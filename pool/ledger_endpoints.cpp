@@ -57,6 +57,7 @@ void Ledger::set_endpoints(std::vector<EndpointPointer> seats, std::unique_ptr<B
   for (EndpointIndex i = 0; i < seats_.size(); ++i) {
     if (seats[i] != nullptr) present_.push_back(i);
   }
+  order_by_tier(seats);
   for (EndpointIndex i = 0; i < seats_.size(); ++i) {
     Seat& seat = seats_[i];
     if (seats[i] == nullptr) {
@@ -76,6 +77,11 @@ void Ledger::set_endpoints(std::vector<EndpointPointer> seats, std::unique_ptr<B
   fail_hopeless(actions);
   serve_queue(now, actions);
   warm_all(now, actions);
+}
+
+void Ledger::order_by_tier(const std::vector<EndpointPointer>& seats) {
+  by_tier_ = present_;
+  std::ranges::stable_sort(by_tier_, {}, [&](EndpointIndex index) { return seats[index]->tier; });
 }
 
 void Ledger::expect_endpoints(bool expected, std::string why_not, TimePoint now, Actions& actions) {
@@ -147,7 +153,7 @@ void Ledger::set_healthy(EndpointIndex endpoint, bool healthy, TimePoint now, Ac
     if (config_.when_endpoint_unhealthy == config::WhenUnhealthy::close && seat.counts.leased > 0) {
       actions.emplace_back(EndSessions{seat.endpoint, false});
     }
-    readmit_if_nobody(now);
+    if (readmit_if_nobody(now)) warming_waits_ = true;
     fail_hopeless(actions);
   }
   weigh_tiers(now);
@@ -314,12 +320,16 @@ void Ledger::prove(Seat& seat, TimePoint opened_at) {
 }
 
 // The last one that is left is not ejected, whatever it has done.
-void Ledger::readmit_if_nobody(TimePoint now) {
+bool Ledger::readmit_if_nobody(TimePoint now) {
   const auto takes = [this](EndpointIndex index) { return takes_sessions(seats_[index]); };
-  if (std::ranges::any_of(present_, takes)) return;
+  if (std::ranges::any_of(present_, takes)) return false;
+  bool any = false;
   for (const EndpointIndex index : present_) {
-    if (seats_[index].ejection.ejected()) seats_[index].ejection.end(now);
+    if (!seats_[index].ejection.ejected()) continue;
+    seats_[index].ejection.end(now);
+    any = true;
   }
+  return any;
 }
 
 void Ledger::note_trouble(Seat& seat) {

@@ -268,7 +268,8 @@ Connection* Ledger::oldest(Seat& seat, bool ageing_only) {
 
 void Ledger::warm_all(TimePoint now, Actions& actions) {
   if (!warms()) return;
-  for (const EndpointIndex index : present_) warm_endpoint(index, now, actions);
+  // Where max_total is short, those first that sessions get first.
+  for (const EndpointIndex index : by_tier_) warm_endpoint(index, now, actions);
 }
 
 void Ledger::warm_endpoint(EndpointIndex endpoint, TimePoint now, Actions& actions) {

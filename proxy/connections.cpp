@@ -303,7 +303,7 @@ void Connections::arrive(std::unique_ptr<ServerConnection> connection,
     connection->stream_.close();
     const TimePoint now = worker_.loop().now();
     upstream_.decide([&](pool::Ledger& ledger, pool::Actions& actions) {
-      ledger.hand_failed(connection->endpoint, waiter, *dead, now, actions);
+      ledger.hand_failed(*connection, waiter, *dead, now, actions);
     });
     return;
   }
@@ -347,6 +347,7 @@ void Connections::idle_stirred(ServerConnection& connection) {
   const pool::Closed why = connection.cause_of_death();
   // Before its place in the books is given to another one. If it has left them, an action about it
   // is on its way here, and must find it dead even where the look above has taken bytes.
+  connection.died_of_ = why;
   connection.stream_.close();
   const TimePoint now = worker_.loop().now();
   const bool ours = upstream_.decide([&](pool::Ledger& ledger, pool::Actions& actions) {
@@ -363,7 +364,7 @@ void Connections::hand_over(ServerConnection& connection,
     owned->stream_.close();
     const TimePoint now = worker_.loop().now();
     upstream_.decide([&](pool::Ledger& ledger, pool::Actions& actions) {
-      ledger.hand_failed(connection.endpoint, waiter, why, now, actions);
+      ledger.hand_failed(connection, waiter, why, now, actions);
     });
     return;
   }

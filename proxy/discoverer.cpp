@@ -72,12 +72,24 @@ void Discoverer::answered(Query& query, std::vector<pool::Found> endpoints) {
     return each.upstream != query.upstream || (each.asked && each.fault.empty());
   });
   if (all_good) counts.answered_at = now();
-  const bool all_asked = all_are_asked(query.upstream);
   pool::Roster& roster = rosters_[query.upstream];
   const bool changed = roster.found(query.number, std::move(endpoints));
-  if (!changed && !counts.short_of_seats) return;
-  const std::vector<pool::EndpointPointer> wanted = roster.endpoints();
-  log_changes(upstream, wanted);
+  if (changed || counts.short_of_seats) seat(query.upstream, changed);
+}
+
+// Gives the endpoints that are known their seats. Unless they have `changed`, that is for those who
+// had none, and nothing happens while there is none for them either.
+void Discoverer::seat(std::size_t index, bool changed) {
+  pool::Upstream& upstream = *upstreams_[index];
+  Counts& counts = *counts_[index];
+  const std::vector<pool::EndpointPointer> wanted = rosters_[index].endpoints();
+  if (!changed) {
+    const auto seats =
+        upstream.look([&](const pool::Ledger& ledger) { return ledger.assign(wanted); });
+    const auto free = std::ranges::count(seats, nullptr);
+    if (seats.size() - static_cast<std::size_t>(free) <= upstream.endpoint_count()) return;
+  }
+  const std::vector<std::string> before = present_names(upstream);
   std::vector<pool::EndpointPointer> seated;
   const std::size_t count =
       upstream.set_endpoints(wanted, now(), [&](const std::vector<pool::EndpointPointer>& seats) {
@@ -89,12 +101,13 @@ void Discoverer::answered(Query& query, std::vector<pool::Found> endpoints) {
     spdlog::warn("upstream {}: {} endpoints wait until sessions of those that have left end",
                  upstream.config().name, wanted.size() - count);
   }
-  if (all_asked) {
+  if (all_are_asked(index)) {
     upstream.decide([](pool::Ledger& ledger, pool::Actions& actions) {
       ledger.expect_endpoints(false, "no name leads to an endpoint", now(), actions);
     });
   }
   host_.after(upstream, seated);
+  log_changes(upstream, before);
 }
 
 void Discoverer::failed(Query& query, std::string why) {
@@ -110,6 +123,7 @@ void Discoverer::failed(Query& query, std::string why) {
   upstream.decide([&](pool::Ledger& ledger, pool::Actions& actions) {
     if (all_asked) ledger.expect_endpoints(false, std::move(why), now(), actions);
   });
+  if (counts_[query.upstream]->short_of_seats) seat(query.upstream, false);
 }
 
 bool Discoverer::all_are_asked(std::size_t upstream) const {
@@ -117,23 +131,28 @@ bool Discoverer::all_are_asked(std::size_t upstream) const {
       queries_, [&](const Query& each) { return each.upstream != upstream || each.asked; });
 }
 
-void Discoverer::log_changes(const pool::Upstream& upstream,
-                             const std::vector<pool::EndpointPointer>& wanted) const {
-  std::vector<std::string> before;
-  upstream.look([&](const pool::Ledger& ledger) {
+std::vector<std::string> Discoverer::present_names(const pool::Upstream& upstream) {
+  return upstream.look([](const pool::Ledger& ledger) {
+    std::vector<std::string> names;
     for (pool::EndpointIndex i = 0; i < ledger.seat_count(); ++i) {
-      if (ledger.is_present(i)) before.push_back(ledger.endpoint(i)->name);
+      if (ledger.is_present(i)) names.push_back(ledger.endpoint(i)->name);
     }
-    return 0;
+    std::ranges::sort(names);
+    return names;
   });
+}
+
+void Discoverer::log_changes(const pool::Upstream& upstream,
+                             const std::vector<std::string>& before) {
+  const std::vector<std::string> after = present_names(upstream);
   const std::string& name = upstream.config().name;
-  for (const pool::EndpointPointer& each : wanted) {
-    if (std::erase(before, each->name) == 0) {
-      spdlog::info("upstream {}: endpoint {} has come", name, each->name);
-    }
+  for (const std::string& each : after) {
+    if (std::ranges::binary_search(before, each)) continue;
+    spdlog::info("upstream {}: endpoint {} has come", name, each);
   }
-  for (const std::string& gone : before) {
-    spdlog::info("upstream {}: endpoint {} has left", name, gone);
+  for (const std::string& each : before) {
+    if (std::ranges::binary_search(after, each)) continue;
+    spdlog::info("upstream {}: endpoint {} has left", name, each);
   }
 }
 

@@ -58,8 +58,9 @@ class Discoverer final : private pool::Discovery::Audience {
   void answered(Query& query, std::vector<pool::Found> endpoints);
   void failed(Query& query, std::string why);
   bool all_are_asked(std::size_t upstream) const;
-  void log_changes(const pool::Upstream& upstream,
-                   const std::vector<pool::EndpointPointer>& wanted) const;
+  void seat(std::size_t index, bool changed);
+  static std::vector<std::string> present_names(const pool::Upstream& upstream);
+  static void log_changes(const pool::Upstream& upstream, const std::vector<std::string>& before);
 
   boost::asio::io_context& io_;
   const std::vector<std::unique_ptr<pool::Upstream>>& upstreams_;

@@ -5,6 +5,7 @@
 #include <boost/intrusive/list.hpp>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "pool/ledger.hpp"
@@ -48,6 +49,7 @@ class ServerConnection final : public pool::Connection,
   bool is_good();
   // Why it is not.
   pool::Closed cause_of_death() const {
+    if (died_of_) return *died_of_;
     return has_ended_ || stream_.hung_up() ? pool::Closed::peer_closed
                                            : pool::Closed::unexpected_bytes;
   }
@@ -57,7 +59,8 @@ class ServerConnection final : public pool::Connection,
   Stream stream_;
   Stage stage_ = Stage::connecting;
   bool peer_watched_ = false;
-  bool has_ended_ = false;  // hear() has met the end
+  bool has_ended_ = false;               // hear() has met the end
+  std::optional<pool::Closed> died_of_;  // closed while an action about it was on its way
   std::uint8_t resets_left_ = 0;
   std::unique_ptr<pool::Opening> opening_;
   TimePoint phase_began_;

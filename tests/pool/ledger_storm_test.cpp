@@ -83,7 +83,7 @@ class Storm {
       const auto [connection, waiter] = books_.handed.back();
       books_.handed.pop_back();
       if (below(4) == 0) {
-        books_.ledger.hand_failed(connection->endpoint, waiter, Closed::peer_closed, books_.now,
+        books_.ledger.hand_failed(*connection, waiter, Closed::peer_closed, books_.now,
                                   books_.actions);
       } else {
         ASSERT_EQ(waiting_.erase(waiter), 1U);

@@ -296,7 +296,8 @@ TEST(Ledger, ServesAWaiterAgainWhenItsHandOverFails) {
   books.succeed();
   const auto asked = books.acquire(1 - books.last->worker);
 
-  books.ledger.hand_failed(0, asked.waiter, Closed::peer_closed, books.now, books.actions);
+  books.ledger.hand_failed(*books.handed[0].first, asked.waiter, Closed::peer_closed, books.now,
+                           books.actions);
   books.settle();
 
   ASSERT_FALSE(books.openings.empty());

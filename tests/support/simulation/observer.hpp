@@ -81,15 +81,15 @@ class Observer {
   }
   void idle_lost(const Connection& connection, Closed why, TimePoint now) {
     tally_.lost(connection.endpoint, why);
-    died(connection, connection.uses > 0, now);
+    died(connection, connection.uses > 0, why, now);
   }
   void found_dead(const Connection& connection, Closed why, TimePoint now) {
     tally_.released(connection.endpoint, why);
-    died(connection, connection.uses > 1, now);
+    died(connection, connection.uses > 1, why, now);
   }
-  void hand_failed(EndpointIndex endpoint, const std::shared_ptr<Waiter>& waiter,
+  void hand_failed(const Connection& connection, const std::shared_ptr<Waiter>& waiter,
                    Waiter::State before, Closed why, TimePoint now) {
-    released(endpoint, why, now);
+    found_dead(connection, why, now);
     if (before == Waiter::State::granted) queue_.asks_again(waiter);
   }
   void gone(EndpointIndex endpoint) { tally_.gone(endpoint); }
@@ -126,6 +126,7 @@ class Observer {
       queue_.failed(*fail->waiter);
     } else if (const auto* close = std::get_if<Close>(&action)) {
       tally_.doomed(*close->connection, close->why, now, may_warm());
+      check_room(*close);
     } else if (const auto* wake = std::get_if<Wake>(&action)) {
       wake_ = std::min(wake_, wake->at);
     } else if (const auto* end = std::get_if<EndSessions>(&action)) {
@@ -194,9 +195,10 @@ class Observer {
   }
 
   // What was of use, or has lived for a while, may die.
-  void died(const Connection& connection, bool served, TimePoint now) {
+  void died(const Connection& connection, bool served, Closed why, TimePoint now) {
     const bool is_young = now - connection.opened_at < std::chrono::seconds(1);
-    if (!served && is_young) tally_.failed(connection.endpoint, now);
+    const bool by_peer = why == Closed::peer_closed || why == Closed::unexpected_bytes;
+    if (by_peer && !served && is_young) tally_.failed(connection.endpoint, now);
   }
 
   // Whose connection could not be opened tries another endpoint, or ends with the cause.
@@ -247,17 +249,27 @@ class Observer {
            endpoint);
   }
 
+  // An idle connection that is closed for no fault of its own makes room for a session that only
+  // max_total keeps waiting; one at a time.
+  void check_room(const Close& close) const {
+    const Tally::Seat& seat = tally_.seats()[close.connection->endpoint];
+    if (close.why != Closed::surplus || seat.counts.idle >= pool_.max_idle) return;
+    demand(tally_.closing_total() == 1, "room is made for more than one at once");
+    demand(queue_.any_starved(), "room is made, and nobody waits for it");
+  }
+
   // A Wake that comes when time alone lets something go on.
   bool is_awaited(TimePoint now, Nanoseconds longest) const {
     return wake_ <= now + longest + model_slack;
   }
 
   void check_waiting(TimePoint now) const {
-    demand(pool_.acquire_timeout.count() > 0 || tally_.closing_total() > 0,
-           "a session without patience waits for nothing");
     std::size_t position = 0;
     for (const QueueWatch::Waiting& each : queue_.queue()) {
       if (!each.starved) continue;
+      demand(pool_.acquire_timeout.count() > 0 ||
+                 (each.waiter->gets_room && tally_.closing_total() > 0),
+             "a session without patience waits for nothing");
       // The ledger looks at so many that cannot be served.
       if (++position > 60) return;
       check_waits_for_something(*each.waiter, now);

@@ -308,15 +308,14 @@ class Shell {
   }
 
   void hand_failed(ModelConnection& connection, const std::shared_ptr<Waiter>& waiter, Closed why) {
-    const EndpointIndex endpoint = connection.endpoint;
-    const WorkerIndex worker = connection.worker;
     world_.note("connection % cannot be handed over", connection.id);
-    close(connection);
-    decide(worker, [&](TimePoint now, Actions& actions) {
+    shut(connection);
+    decide(connection.worker, [&](TimePoint now, Actions& actions) {
       const Waiter::State before = waiter->state;
-      ledger_.hand_failed(endpoint, waiter, why, now, actions);
-      observer_.hand_failed(endpoint, waiter, before, why, now);
+      ledger_.hand_failed(connection, waiter, why, now, actions);
+      observer_.hand_failed(connection, waiter, before, why, now);
     });
+    close(connection);
   }
 
   // --- Idle connections ---
