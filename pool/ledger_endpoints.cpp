@@ -81,7 +81,8 @@ void Ledger::set_endpoints(std::vector<EndpointPointer> seats, std::unique_ptr<B
 
 void Ledger::order_by_tier(const std::vector<EndpointPointer>& seats) {
   by_tier_ = present_;
-  std::ranges::stable_sort(by_tier_, {}, [&](EndpointIndex index) { return seats[index]->tier; });
+  std::ranges::sort(by_tier_, {},
+                    [&](EndpointIndex index) { return std::pair(seats[index]->tier, index); });
 }
 
 void Ledger::expect_endpoints(bool expected, std::string why_not, TimePoint now, Actions& actions) {
