@@ -15,16 +15,15 @@ namespace {
 constexpr int wrong = 2;
 
 // Commands of the language that do not work yet: refused by name.
-constexpr std::array<std::string_view, 10> later{"show-config", "plan",  "explain", "schema",
-                                                 "reload",      "drain", "status",  "top",
-                                                 "connections", "kill"};
+constexpr std::array<std::string_view, 9> later{
+    "show-config", "plan", "explain", "reload", "drain", "status", "top", "connections", "kill"};
 
 // CLI11 reports an unknown command as an extra argument; a near one is worth naming.
 Answer unknown(const std::string& word) {
   for (const std::string_view name : later) {
     if (word == name) return {"weir " + word + ": not supported yet\n", wrong};
   }
-  const std::vector<std::string_view> commands{"run", "check", "demo", "version", "help"};
+  const std::vector<std::string_view> commands{"run", "check", "schema", "demo", "version", "help"};
   const std::string near = config::did_you_mean(word, commands);
   return {"weir: unknown command `" + word + "`" + (near.empty() ? "" : ", " + near) +
               "\nRun `weir help` for the commands.\n",
@@ -52,6 +51,7 @@ std::expected<CommandLine, Answer> parse_command_line(int argc, const char* cons
     command->add_option("-c,--config", line.config_path, "the configuration")
         ->capture_default_str();
   }
+  auto* schema = app.add_subcommand("schema", "print the JSON Schema of the configuration");
   auto* demo = app.add_subcommand("demo", "serve a built-in example, without any file");
   demo->add_option("--tls-port", line.demo_tls_port, "port with TLS")->capture_default_str();
   demo->add_option("--plain-port", line.demo_plain_port, "port without")->capture_default_str();
@@ -75,6 +75,7 @@ std::expected<CommandLine, Answer> parse_command_line(int argc, const char* cons
   if (probe) return std::unexpected(Answer{"weir check --probe: not supported yet\n", wrong});
   if (run->parsed()) line.command = CommandLine::Command::run;
   if (check->parsed()) line.command = CommandLine::Command::check;
+  if (schema->parsed()) line.command = CommandLine::Command::schema;
   if (demo->parsed()) line.command = CommandLine::Command::demo;
   if (version->parsed() || version_flag) line.command = CommandLine::Command::version;
   if (help->parsed() || line.command == CommandLine::Command::help) {

@@ -8,7 +8,7 @@
 namespace weir::proxy {
 
 struct CommandLine {
-  enum class Command { run, check, demo, version, help };
+  enum class Command { run, check, schema, demo, version, help };
   Command command = Command::help;
   std::string config_path = "/etc/weir/weir.yaml";
   std::uint16_t demo_tls_port = 8443;

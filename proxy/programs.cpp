@@ -15,6 +15,7 @@
 #include <string>
 
 #include "config/diagnostic.hpp"
+#include "config/json_schema.hpp"
 #include "config/reader.hpp"
 #include "proxy/access_log_format.hpp"
 #include "proxy/demo.hpp"
@@ -172,6 +173,9 @@ int dispatch(const CommandLine& command) {
       return run(command.config_path);
     case CommandLine::Command::check:
       return check(command.config_path);
+    case CommandLine::Command::schema:
+      fmt::print("{}", config::json_schema());
+      return good;
     case CommandLine::Command::demo:
       return demo(command);
     case CommandLine::Command::version:
