@@ -52,6 +52,7 @@ std::expected<CommandLine, Answer> parse_command_line(int argc, const char* cons
         ->capture_default_str();
   }
   auto* schema = app.add_subcommand("schema", "print the JSON Schema of the configuration");
+  schema->add_flag("--reference", line.as_reference, "print the reference page instead");
   auto* demo = app.add_subcommand("demo", "serve a built-in example, without any file");
   demo->add_option("--tls-port", line.demo_tls_port, "port with TLS")->capture_default_str();
   demo->add_option("--plain-port", line.demo_plain_port, "port without")->capture_default_str();

@@ -17,6 +17,7 @@
 #include "config/diagnostic.hpp"
 #include "config/json_schema.hpp"
 #include "config/reader.hpp"
+#include "config/reference.hpp"
 #include "proxy/access_log_format.hpp"
 #include "proxy/demo.hpp"
 #include "proxy/server.hpp"
@@ -174,7 +175,7 @@ int dispatch(const CommandLine& command) {
     case CommandLine::Command::check:
       return check(command.config_path);
     case CommandLine::Command::schema:
-      fmt::print("{}", config::json_schema());
+      fmt::print("{}", command.as_reference ? config::reference_page() : config::json_schema());
       return good;
     case CommandLine::Command::demo:
       return demo(command);

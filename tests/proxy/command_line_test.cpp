@@ -34,6 +34,8 @@ TEST(CommandLine, TakesTheDemosPorts) {
 
 TEST(CommandLine, PrintsTheSchema) {
   EXPECT_EQ(parse({"schema"}).value().command, CommandLine::Command::schema);
+  EXPECT_FALSE(parse({"schema"}).value().as_reference);
+  EXPECT_TRUE(parse({"schema", "--reference"}).value().as_reference);
 }
 
 TEST(CommandLine, ShowsHelpForNothing) {
