@@ -20,6 +20,7 @@
 #include "config/reference.hpp"
 #include "proxy/access_log_format.hpp"
 #include "proxy/demo.hpp"
+#include "proxy/explain.hpp"
 #include "proxy/server.hpp"
 #include "proxy/version.hpp"
 
@@ -116,6 +117,18 @@ int check(const std::string& path) {
   return good;
 }
 
+int explain(const CommandLine& command) {
+  const std::unique_ptr<Loaded> loaded = load(command.config_path);
+  if (loaded == nullptr) return wrong;
+  const auto explanation = proxy::explain(*loaded->config, loaded->tls, command.question);
+  if (!explanation) {
+    fmt::print(stderr, "weir: {}\n", explanation.error());
+    return wrong;
+  }
+  fmt::print("{}", explanation->text);
+  return explanation->has_upstream ? good : failed;
+}
+
 config::Address loopback(std::uint16_t port) {
   return {config::Address::Kind::ipv4, "127.0.0.1", port};
 }
@@ -174,6 +187,8 @@ int dispatch(const CommandLine& command) {
       return run(command.config_path);
     case CommandLine::Command::check:
       return check(command.config_path);
+    case CommandLine::Command::explain:
+      return explain(command);
     case CommandLine::Command::schema:
       fmt::print("{}", command.as_reference ? config::reference_page() : config::json_schema());
       return good;
