@@ -214,6 +214,11 @@ Json values(const Key& key) {
   return described(key).add("anyOf", Json::array(choices_of(key)));
 }
 
+// What other files may add to: it has to be there only where nothing is included.
+bool may_be_elsewhere(const Key& key) {
+  return key.type == Type::named && schema().child("include")->key->supported;
+}
+
 // A map with these keys and no others. With nothing after it, it is an empty one where that is
 // good.
 Json map_of(Json schema, const SchemaNode& node, bool may_be_nothing) {
@@ -221,7 +226,8 @@ Json map_of(Json schema, const SchemaNode& node, bool may_be_nothing) {
   Json properties = Json::object();
   for (const SchemaNode& child : node.children) {
     properties.add(child.name, member(child));
-    if (child.key->required) required.push_back(Json::text(child.name));
+    if (!child.key->required || may_be_elsewhere(*child.key)) continue;
+    required.push_back(Json::text(child.name));
   }
   schema.add("type", may_be_nothing && required.empty()
                          ? Json::array({Json::text("object"), Json::text("null")})
@@ -243,7 +249,7 @@ Json section(const SchemaNode& node) {
 
 Json named(const SchemaNode& node) {
   Json schema = described(*node.key);
-  if (node.key->required) {
+  if (node.key->required && !may_be_elsewhere(*node.key)) {
     schema.add("type", Json::text("object")).add("minProperties", Json::number(1));
   } else {
     schema.add("type", Json::array({Json::text("object"), Json::text("null")}));
@@ -273,6 +279,27 @@ Json member(const SchemaNode& node) {
   }
 }
 
+void require_without_include(Json& whole) {
+  std::vector<Json> required;
+  Json properties = Json::object();
+  for (const SchemaNode& child : schema().children) {
+    if (!child.key->required || !may_be_elsewhere(*child.key)) continue;
+    required.push_back(Json::text(child.name));
+    properties.add(
+        child.name,
+        Json::object().add("type", Json::text("object")).add("minProperties", Json::number(1)));
+  }
+  if (required.empty()) return;
+  whole.add("if", Json::object()
+                      .add("type", Json::text("object"))
+                      .add("required", Json::array({Json::text("include")}))
+                      .add("properties", Json::object().add("include", Json::boolean(true))));
+  whole.add("else", Json::object()
+                        .add("type", Json::text("object"))
+                        .add("required", Json::array(std::move(required)))
+                        .add("properties", std::move(properties)));
+}
+
 }  // namespace
 
 std::string json_schema() {
@@ -280,6 +307,7 @@ std::string json_schema() {
   whole.add("$schema", Json::text("http://json-schema.org/draft-07/schema#"));
   whole.add("title", Json::text("Weir's configuration, version 1"));
   whole = map_of(std::move(whole), schema(), false);
+  require_without_include(whole);
   whole.add("definitions", definitions());
   return whole.written() + '\n';
 }

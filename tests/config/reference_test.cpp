@@ -14,7 +14,7 @@ namespace {
 using testing::HasSubstr;
 
 TEST(Reference, IsWhatStandsInTheRepository) {
-  std::ifstream file(WEIR_SOURCE_DIR "/config/reference.md");
+  std::ifstream file(WEIR_ROOT "/config/reference.md");
   const std::string written{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
   // Not EXPECT_EQ: it would print both pages.
   EXPECT_TRUE(written == reference_page())
