@@ -92,16 +92,14 @@ Json definitions() {
   all.add("rate", any_of({texts(pattern_of(Type::rate)), constant(Json::number(0))}));
   all.add("durations", texts(pattern_of(Type::durations)));
   all.add("keepalive", texts(pattern_of(Type::keepalive)));
-  all.add(
-      "name",
-      any_of({texts(pattern_of(Type::name)),
-              Json::object().add("type", Json::text("integer")).add("minimum", Json::number(0))}));
+  all.add("name", free_text(texts(pattern_of(Type::name))));
   all.add("address", texts(pattern_of(Type::address)));
   all.add("endpoint", texts(pattern_of(Type::endpoint)));
   all.add("network", texts(pattern_of(Type::network)));
-  const Json longest = Json::number(253);
-  all.add("host_name", texts(pattern_of(Type::host_name)).add("maxLength", longest));
-  all.add("server_name", texts(pattern_of(Type::server_name)).add("maxLength", Json::number(255)));
+  all.add("host_name",
+          free_text(texts(pattern_of(Type::host_name)).add("maxLength", Json::number(253))));
+  all.add("server_name",
+          free_text(texts(pattern_of(Type::server_name)).add("maxLength", Json::number(255))));
   all.add("bytes", free_text(texts(pattern_of(Type::bytes))));
   all.add("protocol",
           free_text(text().add("minLength", Json::number(1)).add("maxLength", Json::number(255))));
@@ -193,6 +191,7 @@ Json unsupported(const Key& key) {
   std::vector<Json> choices;
   choices.push_back(key.zero.empty() ? reference(key.harmless == "false" ? "off" : "on")
                                      : constant(Json::number(0)));
+  if (key.type == Type::rate) choices.push_back(texts("^0(/[smh])?$"));
   if (!key.zero.empty()) choices.push_back(reference("off"));
   choices.push_back(reference("variable"));
   return schema.add("anyOf", Json::array(std::move(choices)));

@@ -47,10 +47,10 @@ listeners:
     proxy_protocol: accept
     trusted: ["10.0.0.0/8", "::1"]
     allow: []
-    limits: { connections: "${WEIR_TEST_LIMIT:-5}", connect_rate_per_client: 0 }
+    limits: { connections: "${WEIR_TEST_LIMIT:-5}", connect_rate_per_client: 0/s }
     timeouts: { idle: off, session: 0, first_byte: 0s, half_close: "${WEIR_TEST_TIME:-3s}" }
     routes:
-      - { match: { client: 10.1.0.0/16 }, upstream: 1 }
+      - { name: yes, match: { client: 10.1.0.0/16 }, upstream: 1 }
     upstream: "${WEIR_TEST_UPSTREAM:-1}"
 upstreams:
   1:
@@ -58,7 +58,7 @@ upstreams:
       - { address: "db.internal:5432", weight: 0 }
       - { address: "srv:_redis._tcp.cache.internal", tier: 15 }
     dns: { refresh: auto, servers: "127.0.0.1:53" }
-    tls: { server_name: "db.internal", verify: Yes, alpn: [1] }
+    tls: { server_name: 1.5, verify: Yes, alpn: [1] }
     pool:
       mode: off
       anticipate: 0.5
