@@ -18,9 +18,6 @@ namespace {
 
 using Result = std::expected<Value, Mistake>;
 
-constexpr std::int64_t largest_count = 10'000'000;
-constexpr std::int64_t longest_duration = std::int64_t{365} * 24 * 3'600'000;
-
 std::unexpected<Mistake> mistake(std::string message, std::string hint = {}) {
   return std::unexpected(Mistake{std::move(message), std::move(hint)});
 }
@@ -41,14 +38,6 @@ bool is_on(std::string_view text) {
 bool is_off(std::string_view text) {
   const std::string lowered = lower(text);
   return lowered == "false" || lowered == "off" || lowered == "no";
-}
-
-std::string word_list(const std::vector<std::string_view>& words) {
-  std::string list;
-  for (std::size_t i = 0; i < words.size(); ++i) {
-    list += fmt::format("{}`{}`", i == 0 ? "" : i + 1 == words.size() ? " or " : ", ", words[i]);
-  }
-  return list;
 }
 
 std::string key_and_value(const Key& key, std::string_view text) {
@@ -145,14 +134,6 @@ Result parse_number(const Key& key, const Scalar& scalar) {
                     range_text(key, std::to_string(key.least), std::to_string(key.most))));
   }
   return value;
-}
-
-// "90m" rather than 5400000: the largest unit that loses nothing.
-std::string duration_text(std::int64_t milliseconds) {
-  if (milliseconds % 3'600'000 == 0) return fmt::format("{}h", milliseconds / 3'600'000);
-  if (milliseconds % 60'000 == 0) return fmt::format("{}m", milliseconds / 60'000);
-  if (milliseconds % 1000 == 0) return fmt::format("{}s", milliseconds / 1000);
-  return fmt::format("{}ms", milliseconds);
 }
 
 Result parse_duration_value(const Key& key, const Scalar& scalar) {
@@ -425,6 +406,21 @@ std::string describe(const Key& key) {
       return "the name of a protocol";
   }
   return "a value";
+}
+
+std::string word_list(const std::vector<std::string_view>& words) {
+  std::string list;
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    list += fmt::format("{}`{}`", i == 0 ? "" : i + 1 == words.size() ? " or " : ", ", words[i]);
+  }
+  return list;
+}
+
+std::string duration_text(std::int64_t milliseconds) {
+  if (milliseconds % 3'600'000 == 0) return fmt::format("{}h", milliseconds / 3'600'000);
+  if (milliseconds % 60'000 == 0) return fmt::format("{}m", milliseconds / 60'000);
+  if (milliseconds % 1000 == 0) return fmt::format("{}s", milliseconds / 1000);
+  return fmt::format("{}ms", milliseconds);
 }
 
 bool is_valid_name(std::string_view text) {

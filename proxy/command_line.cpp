@@ -15,16 +15,16 @@ namespace {
 constexpr int wrong = 2;
 
 // Commands of the language that do not work yet: refused by name.
-constexpr std::array<std::string_view, 10> later{"show-config", "plan",  "explain", "schema",
-                                                 "reload",      "drain", "status",  "top",
-                                                 "connections", "kill"};
+constexpr std::array<std::string_view, 8> later{"show-config", "plan", "reload",      "drain",
+                                                "status",      "top",  "connections", "kill"};
 
 // CLI11 reports an unknown command as an extra argument; a near one is worth naming.
 Answer unknown(const std::string& word) {
   for (const std::string_view name : later) {
     if (word == name) return {"weir " + word + ": not supported yet\n", wrong};
   }
-  const std::vector<std::string_view> commands{"run", "check", "demo", "version", "help"};
+  const std::vector<std::string_view> commands{"run",  "check",   "explain", "schema",
+                                               "demo", "version", "help"};
   const std::string near = config::did_you_mean(word, commands);
   return {"weir: unknown command `" + word + "`" + (near.empty() ? "" : ", " + near) +
               "\nRun `weir help` for the commands.\n",
@@ -48,10 +48,17 @@ std::expected<CommandLine, Answer> parse_command_line(int argc, const char* cons
   auto* check = app.add_subcommand("check", "say whether a configuration is good");
   bool probe = false;
   check->add_flag("--probe", probe, "also dial the endpoints (not supported yet)");
-  for (CLI::App* command : {run, check}) {
+  auto* explain = app.add_subcommand("explain", "say what a connection would get, and why");
+  explain->add_option("--listener", line.question.listener, "where it comes in")->required();
+  explain->add_option("--server-name", line.question.server_name, "the name it asks for");
+  explain->add_option("--alpn", line.question.alpn, "the protocol it offers");
+  explain->add_option("--client", line.question.client, "the address it comes from");
+  for (CLI::App* command : {run, check, explain}) {
     command->add_option("-c,--config", line.config_path, "the configuration")
         ->capture_default_str();
   }
+  auto* schema = app.add_subcommand("schema", "print the JSON Schema of the configuration");
+  schema->add_flag("--reference", line.as_reference, "print the reference page instead");
   auto* demo = app.add_subcommand("demo", "serve a built-in example, without any file");
   demo->add_option("--tls-port", line.demo_tls_port, "port with TLS")->capture_default_str();
   demo->add_option("--plain-port", line.demo_plain_port, "port without")->capture_default_str();
@@ -75,6 +82,8 @@ std::expected<CommandLine, Answer> parse_command_line(int argc, const char* cons
   if (probe) return std::unexpected(Answer{"weir check --probe: not supported yet\n", wrong});
   if (run->parsed()) line.command = CommandLine::Command::run;
   if (check->parsed()) line.command = CommandLine::Command::check;
+  if (explain->parsed()) line.command = CommandLine::Command::explain;
+  if (schema->parsed()) line.command = CommandLine::Command::schema;
   if (demo->parsed()) line.command = CommandLine::Command::demo;
   if (version->parsed() || version_flag) line.command = CommandLine::Command::version;
   if (help->parsed() || line.command == CommandLine::Command::help) {

@@ -5,12 +5,16 @@
 #include <expected>
 #include <string>
 
+#include "proxy/explain.hpp"
+
 namespace weir::proxy {
 
 struct CommandLine {
-  enum class Command { run, check, demo, version, help };
+  enum class Command { run, check, explain, schema, demo, version, help };
   Command command = Command::help;
   std::string config_path = "/etc/weir/weir.yaml";
+  ExplainQuestion question;
+  bool as_reference = false;  // schema: as a page for people
   std::uint16_t demo_tls_port = 8443;
   std::uint16_t demo_plain_port = 8080;
   std::uint16_t demo_admin_port = 9180;

@@ -15,9 +15,12 @@
 #include <string>
 
 #include "config/diagnostic.hpp"
+#include "config/json_schema.hpp"
 #include "config/reader.hpp"
+#include "config/reference.hpp"
 #include "proxy/access_log_format.hpp"
 #include "proxy/demo.hpp"
+#include "proxy/explain.hpp"
 #include "proxy/server.hpp"
 #include "proxy/version.hpp"
 
@@ -114,6 +117,18 @@ int check(const std::string& path) {
   return good;
 }
 
+int explain(const CommandLine& command) {
+  const std::unique_ptr<Loaded> loaded = load(command.config_path);
+  if (loaded == nullptr) return wrong;
+  const auto explanation = proxy::explain(*loaded->config, loaded->tls, command.question);
+  if (!explanation) {
+    fmt::print(stderr, "weir: {}\n", explanation.error());
+    return wrong;
+  }
+  fmt::print("{}", explanation->text);
+  return explanation->has_upstream ? good : failed;
+}
+
 config::Address loopback(std::uint16_t port) {
   return {config::Address::Kind::ipv4, "127.0.0.1", port};
 }
@@ -172,6 +187,11 @@ int dispatch(const CommandLine& command) {
       return run(command.config_path);
     case CommandLine::Command::check:
       return check(command.config_path);
+    case CommandLine::Command::explain:
+      return explain(command);
+    case CommandLine::Command::schema:
+      fmt::print("{}", command.as_reference ? config::reference_page() : config::json_schema());
+      return good;
     case CommandLine::Command::demo:
       return demo(command);
     case CommandLine::Command::version:

@@ -90,7 +90,9 @@ class TlsServer::State {
       : settings(from), tickets(from.session_tickets.rotate) {}
 
   bool add(const config::Certificate& files, std::vector<config::Problem>& problems);
-  Choice* find(const std::string& server_name);
+  const Choice* find(const std::string& server_name) const;
+  // Null when a client that asks for this name is turned away.
+  const Choice* choice_for(const std::string& server_name) const;
 
   static int choose(SSL* ssl, int* alert, void* self);
   static int choose_protocol(SSL* ssl, const unsigned char** out, unsigned char* out_size,
@@ -157,7 +159,7 @@ bool TlsServer::State::add(const config::Certificate& files,
   return true;
 }
 
-TlsServer::State::Choice* TlsServer::State::find(const std::string& server_name) {
+const TlsServer::State::Choice* TlsServer::State::find(const std::string& server_name) const {
   if (const auto found = exact.find(server_name); found != exact.end()) return &found->second;
   const std::size_t dot = server_name.find('.');
   if (dot == std::string::npos) return nullptr;
@@ -166,19 +168,21 @@ TlsServer::State::Choice* TlsServer::State::find(const std::string& server_name)
   return found == wildcards.end() ? nullptr : &found->second;
 }
 
+const TlsServer::State::Choice* TlsServer::State::choice_for(const std::string& server_name) const {
+  const Choice* choice = server_name.empty() ? nullptr : find(server_name);
+  if (choice != nullptr) return choice;
+  return settings.unknown_server_name == config::UnknownServerName::reject ? nullptr : &first;
+}
+
 // Runs first in a handshake, before OpenSSL settles on anything.
 int TlsServer::State::choose(SSL* ssl, int* alert, void* self) {
-  auto* state = static_cast<State*>(self);
   std::string name = offered_server_name(ssl);
-  Choice* choice = name.empty() ? nullptr : state->find(name);
+  const Choice* choice = static_cast<State*>(self)->choice_for(name);
   keep_server_name(ssl, std::move(name));
   if (choice == nullptr) {
-    if (state->settings.unknown_server_name == config::UnknownServerName::reject) {
-      *alert = SSL_AD_UNRECOGNIZED_NAME;
-      ERR_raise_data(ERR_LIB_SSL, SSL_R_TLSV1_UNRECOGNIZED_NAME, "no certificate for this name");
-      return SSL_CLIENT_HELLO_ERROR;
-    }
-    choice = &state->first;
+    *alert = SSL_AD_UNRECOGNIZED_NAME;
+    ERR_raise_data(ERR_LIB_SSL, SSL_R_TLSV1_UNRECOGNIZED_NAME, "no certificate for this name");
+    return SSL_CLIENT_HELLO_ERROR;
   }
   SSL_CTX* context = choice->pick(offers_ecdsa(ssl));
   if (context != SSL_get_SSL_CTX(ssl)) SSL_set_SSL_CTX(ssl, context);
@@ -196,6 +200,21 @@ int TlsServer::State::choose_protocol(SSL*, const unsigned char** out, unsigned 
   if (result != OPENSSL_NPN_NEGOTIATED) return SSL_TLSEXT_ERR_ALERT_FATAL;
   *out = chosen;
   return SSL_TLSEXT_ERR_OK;
+}
+
+CertificateChoice TlsServer::certificates_for(const std::string& server_name) const {
+  CertificateChoice result;
+  const State::Choice* choice = state_->choice_for(server_name);
+  if (choice == nullptr) return result;
+  result.by_name = choice != &state_->first;
+  // One context for each certificate, in the order of the settings.
+  for (const bool takes_ecdsa : {true, false}) {
+    const auto found =
+        std::ranges::find(state_->contexts, choice->pick(takes_ecdsa), &ContextPointer::get);
+    const auto place = static_cast<std::size_t>(found - state_->contexts.begin());
+    if (result.places.empty() || result.places.front() != place) result.places.push_back(place);
+  }
+  return result;
 }
 
 TlsServer::TlsServer(std::unique_ptr<State> state) : state_(std::move(state)) {}

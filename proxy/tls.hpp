@@ -46,6 +46,12 @@ TlsFailure tls_failure(const Stream& stream);
 // Every reason that tls_failure() may give.
 const std::vector<std::string_view>& tls_failure_reasons();
 
+// What a client that asks for a name is shown: certificates by their place in the settings.
+struct CertificateChoice {
+  std::vector<std::size_t> places;  // of two, the first is for clients that take ECDSA
+  bool by_name = false;             // else: the default, or none
+};
+
 class TlsServer {
  public:
   // Reads the files and reports everything that is wrong with them, each at its place. Null when
@@ -57,6 +63,9 @@ class TlsServer {
   // A fresh SSL in accept state; null when memory is short.
   ssl_st* accept() const;
   std::vector<CertificateExpiry> expiries() const;
+  // What the handshake of a client decides: the name in lower case, empty when it has none. No
+  // places: it is turned away.
+  CertificateChoice certificates_for(const std::string& server_name) const;
 
  private:
   class State;

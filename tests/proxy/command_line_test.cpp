@@ -32,6 +32,25 @@ TEST(CommandLine, TakesTheDemosPorts) {
   EXPECT_EQ(line.demo_admin_port, 3);
 }
 
+TEST(CommandLine, TakesTheConnectionToExplain) {
+  const auto line = parse({"explain", "--listener", "web", "--server-name", "a.example", "--alpn",
+                           "h2", "--client", "10.0.0.1", "-c", "x.yaml"})
+                        .value();
+  EXPECT_EQ(line.command, CommandLine::Command::explain);
+  EXPECT_EQ(line.question.listener, "web");
+  EXPECT_EQ(line.question.server_name, "a.example");
+  EXPECT_EQ(line.question.alpn, "h2");
+  EXPECT_EQ(line.question.client, "10.0.0.1");
+  EXPECT_EQ(line.config_path, "x.yaml");
+  EXPECT_EQ(parse({"explain"}).error().status, 2);
+}
+
+TEST(CommandLine, PrintsTheSchema) {
+  EXPECT_EQ(parse({"schema"}).value().command, CommandLine::Command::schema);
+  EXPECT_FALSE(parse({"schema"}).value().as_reference);
+  EXPECT_TRUE(parse({"schema", "--reference"}).value().as_reference);
+}
+
 TEST(CommandLine, ShowsHelpForNothing) {
   EXPECT_EQ(parse({}).error().status, 0);
   EXPECT_THAT(parse({"help"}).error().text, testing::HasSubstr("check"));
@@ -45,7 +64,7 @@ TEST(CommandLine, SuggestsANearCommand) {
 }
 
 TEST(CommandLine, SaysWhatIsNotSupportedYet) {
-  for (const char* word : {"plan", "explain", "schema", "reload", "top", "kill"}) {
+  for (const char* word : {"plan", "reload", "top", "kill"}) {
     const Answer answer = parse({word}).error();
     EXPECT_EQ(answer.status, 2) << word;
     EXPECT_THAT(answer.text, testing::HasSubstr("not supported yet")) << word;
