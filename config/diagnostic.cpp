@@ -179,7 +179,7 @@ void Report::error(const Place& place, std::string message, std::string hint) {
 
 void Report::error(Mark mark, std::string message, std::string hint) {
   // A problem that is only counted needs no place.
-  add(Problem::Severity::error, full() ? Place{} : source_.place(mark), std::move(message),
+  add(Problem::Severity::error, full() ? Place{} : sources_.place(mark), std::move(message),
       std::move(hint));
 }
 
@@ -195,28 +195,32 @@ void Report::add(Problem::Severity severity, const Place& place, std::string mes
     return;
   }
   Problem problem{severity, place, std::move(message), std::move(hint), {}, 1};
-  cut_source_line(source_.line(place.line), problem);
+  if (const std::size_t file = sources_.find(place.file); file < sources_.count()) {
+    cut_source_line(sources_.at(file).line(place.line), problem);
+  }
   problems_.push_back(std::move(problem));
 }
 
 std::vector<Problem> Report::take() {
   std::vector<std::size_t> order(problems_.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
+  std::vector<std::size_t> files;
+  for (const Problem& problem : problems_) files.push_back(sources_.find(problem.place.file));
   std::ranges::sort(order, {}, [&](std::size_t i) {
-    return std::tuple(problems_[i].place.line, problems_[i].place.column, i);
+    return std::tuple(files[i], problems_[i].place.line, problems_[i].place.column, i);
   });
   std::vector<Problem> sorted;
   for (const std::size_t i : order) sorted.push_back(std::move(problems_[i]));
   problems_ = std::move(sorted);
   const auto same = std::ranges::unique(problems_, [](const Problem& a, const Problem& b) {
     return a.message == b.message && a.place.line == b.place.line &&
-           a.place.column == b.place.column;
+           a.place.column == b.place.column && a.place.file == b.place.file;
   });
   problems_.erase(same.begin(), same.end());
   if (left_out_ > 0) {
     const auto severity = has_error_ ? Problem::Severity::error : Problem::Severity::warning;
     problems_.push_back({severity,
-                         {source_.file_name(), 0, 0},
+                         {sources_.count() == 0 ? "" : sources_.at(0).file_name(), 0, 0},
                          fmt::format("{} more problems are not shown", left_out_),
                          {},
                          {},

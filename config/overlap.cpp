@@ -35,8 +35,11 @@ std::vector<Bind> all_binds(const Config& config) {
       binds.push_back({&listener.bind[i], listener.bind_places[i], "listeners." + listener.name});
     }
   }
-  std::ranges::sort(
-      binds, {}, [](const Bind& bind) { return std::tuple(bind.place.line, bind.place.column); });
+  std::map<std::string, std::size_t> files;  // in the order in which they were read
+  for (const Bind& bind : binds) files.emplace(bind.place.file, files.size());
+  std::ranges::sort(binds, {}, [&](const Bind& bind) {
+    return std::tuple(files.at(bind.place.file), bind.place.line, bind.place.column);
+  });
   return binds;
 }
 

@@ -1,7 +1,8 @@
 #pragma once
 // Reads a configuration: YAML text in, a Config or the list of everything that is wrong with it
-// out. It decides no rule itself: document.hpp knows YAML, schema.hpp the keys, validate.hpp what
-// must hold between them. Apart from reading files and the environment it has no effects.
+// out. It decides no rule itself: document.hpp knows YAML, include.hpp how files become one,
+// schema.hpp the keys, validate.hpp what must hold between them. Apart from reading files and the
+// environment it has no effects.
 
 #include <optional>
 #include <string>
@@ -14,7 +15,10 @@ namespace weir::config {
 
 struct LoadResult {
   std::optional<Config> config;   // set when there is no error; there may be warnings
-  std::vector<Problem> problems;  // sorted by place
+  std::vector<Problem> problems;  // sorted by file and place
+  // Absolute paths of the file itself and of all it includes, whether they could be read or not;
+  // those that end in `/` are the directories in which patterns were looked up.
+  std::vector<std::string> files;
 };
 
 LoadResult load_file(const std::string& path);

@@ -33,9 +33,9 @@ bool colour_wanted() {
 }
 
 // Problems of certificates are found after the reader has gone: the lines are read again.
-void add_source_lines(std::vector<config::Problem>& problems, const std::string& path) {
+void add_source_lines(std::vector<config::Problem>& problems) {
   for (config::Problem& problem : problems) {
-    std::ifstream file(path);
+    std::ifstream file(problem.place.file);
     for (int line = 0; line < problem.place.line && std::getline(file, problem.source_line);
          ++line) {
     }
@@ -55,7 +55,7 @@ std::unique_ptr<Loaded> load(const std::string& path) {
     loaded->config = std::make_unique<config::Config>(std::move(*read.config));
     std::vector<config::Problem> problems;
     loaded->tls = TlsStore::make(*loaded->config, problems);
-    add_source_lines(problems, path);
+    add_source_lines(problems);
     read.problems.insert(read.problems.end(), problems.begin(), problems.end());
     if (!problems.empty()) loaded->config.reset();
   }

@@ -81,8 +81,9 @@ TEST(Diagnostic, SuggestsTheNearestName) {
 }
 
 TEST(Report, SortsKeepsAFewHundredAndCountsTheRest) {
-  const Source source("a\nb\n", "weir.yaml");
-  Report report(source);
+  Sources sources;
+  sources.add("a\nb\n", "weir.yaml");
+  Report report(sources);
   report.error(Mark{2, 1}, "second");
   report.warning(Place{"weir.yaml", 1, 1}, "first");
   for (int i = 0; i < 1000; ++i) report.error(Mark{3, i + 1}, "more");

@@ -11,15 +11,17 @@ using testing::Contains;
 using testing::ElementsAre;
 
 std::vector<Problem> document_problems(const std::string& text) {
-  const Source source(text, file_name);
-  Report report(source);
+  Sources sources;
+  const Source& source = sources.add(text, file_name);
+  Report report(sources);
   read_document(source, report);
   return report.take();
 }
 
 TEST(Document, KnowsThePlaceOfEveryKeyAndValue) {
-  const Source source("a: 1\nb:\n  - x\n  - {c: \"d\"}\n", file_name);
-  Report report(source);
+  Sources sources;
+  const Source& source = sources.add("a: 1\nb:\n  - x\n  - {c: \"d\"}\n", file_name);
+  Report report(sources);
   const auto root = read_document(source, report);
   ASSERT_TRUE(root);
   ASSERT_EQ(root->entries.size(), 2U);
@@ -52,8 +54,9 @@ TEST(Document, ReportsDuplicateKeysWithBothPlaces) {
 }
 
 TEST(Document, RepeatsAnchoredValuesAtTheAlias) {
-  const Source source("a: &x {k: v}\nb: *x\n", file_name);
-  Report report(source);
+  Sources sources;
+  const Source& source = sources.add("a: &x {k: v}\nb: *x\n", file_name);
+  Report report(sources);
   const auto root = read_document(source, report);
   ASSERT_TRUE(root);
   const Node& repeated = root->entries[1].value;
