@@ -24,7 +24,8 @@ Answer unknown(const std::string& word) {
   for (const std::string_view name : later) {
     if (word == name) return {"weir " + word + ": not supported yet\n", wrong};
   }
-  const std::vector<std::string_view> commands{"run", "check", "demo", "version", "help"};
+  const std::vector<std::string_view> commands{"run",  "check",   "show-config",
+                                               "demo", "version", "help"};
   const std::string near = config::did_you_mean(word, commands);
   return {"weir: unknown command `" + word + "`" + (near.empty() ? "" : ", " + near) +
               "\nRun `weir help` for the commands.\n",
@@ -47,6 +48,9 @@ std::expected<CommandLine, Answer> parse_command_line(int argc, const char* cons
   auto* run = app.add_subcommand("run", "serve by a configuration");
   auto* check = app.add_subcommand("check", "say whether a configuration is good");
   bool probe = false;
+  check->add_option("--format", line.check_format, "text, or json for programs")
+      ->check(CLI::IsMember({"text", "json"}))
+      ->capture_default_str();
   check->add_flag("--probe", probe, "also dial the endpoints (not supported yet)");
   for (CLI::App* command : {run, check}) {
     command->add_option("-c,--config", line.config_path, "the configuration")

@@ -11,6 +11,7 @@ struct CommandLine {
   enum class Command { run, check, demo, version, help };
   Command command = Command::help;
   std::string config_path = "/etc/weir/weir.yaml";
+  std::string check_format = "text";  // or "json"
   std::uint16_t demo_tls_port = 8443;
   std::uint16_t demo_plain_port = 8080;
   std::uint16_t demo_admin_port = 9180;

@@ -18,6 +18,7 @@
 #include "config/reader.hpp"
 #include "proxy/access_log_format.hpp"
 #include "proxy/demo.hpp"
+#include "proxy/problem_list.hpp"
 #include "proxy/server.hpp"
 #include "proxy/version.hpp"
 
@@ -42,25 +43,30 @@ void add_source_lines(std::vector<config::Problem>& problems) {
   }
 }
 
-// Configuration and the certificates that it names. Reports on stderr; null when it cannot run.
+// Configuration and the certificates that it names. Without errors there is a configuration.
 struct Loaded {
   std::unique_ptr<config::Config> config;
   TlsStore tls;
+  std::vector<config::Problem> problems;
 };
 
 std::unique_ptr<Loaded> load(const std::string& path) {
   config::LoadResult read = config::load_file(path);
   auto loaded = std::make_unique<Loaded>();
+  loaded->problems = std::move(read.problems);
   if (read.config) {
     loaded->config = std::make_unique<config::Config>(std::move(*read.config));
     std::vector<config::Problem> problems;
     loaded->tls = TlsStore::make(*loaded->config, problems);
     add_source_lines(problems);
-    read.problems.insert(read.problems.end(), problems.begin(), problems.end());
+    loaded->problems.insert(loaded->problems.end(), problems.begin(), problems.end());
     if (!problems.empty()) loaded->config.reset();
   }
-  std::fputs(config::render(read.problems, colour_wanted()).c_str(), stderr);
-  return loaded->config ? std::move(loaded) : nullptr;
+  return loaded;
+}
+
+void print_problems(const std::vector<config::Problem>& problems) {
+  std::fputs(config::render(problems, colour_wanted()).c_str(), stderr);
 }
 
 // One JSON object a line.
@@ -100,17 +106,24 @@ void start_log(const config::Log& log) {
 
 int run(const std::string& path) {
   const std::unique_ptr<Loaded> loaded = load(path);
-  if (loaded == nullptr) return wrong;
+  print_problems(loaded->problems);
+  if (loaded->config == nullptr) return wrong;
   start_log(loaded->config->log);
   return std::make_unique<Server>(*loaded->config, std::move(loaded->tls))->run();
 }
 
-int check(const std::string& path) {
-  const std::unique_ptr<Loaded> loaded = load(path);
-  if (loaded == nullptr) return wrong;
-  fmt::print("{}: good ({} listener{}, {} upstream{})\n", path, loaded->config->listeners.size(),
-             loaded->config->listeners.size() == 1 ? "" : "s", loaded->config->upstreams.size(),
-             loaded->config->upstreams.size() == 1 ? "" : "s");
+int check(const CommandLine& command) {
+  const std::unique_ptr<Loaded> loaded = load(command.config_path);
+  const bool is_good = loaded->config != nullptr;
+  if (command.check_format == "json") {
+    fmt::print("{}", problems_as_json(is_good, loaded->problems));
+    return is_good ? good : wrong;
+  }
+  print_problems(loaded->problems);
+  if (!is_good) return wrong;
+  fmt::print("{}: good ({} listener{}, {} upstream{})\n", command.config_path,
+             loaded->config->listeners.size(), loaded->config->listeners.size() == 1 ? "" : "s",
+             loaded->config->upstreams.size(), loaded->config->upstreams.size() == 1 ? "" : "s");
   return good;
 }
 
@@ -156,7 +169,7 @@ int demo(const CommandLine& command) {
   std::vector<config::Problem> problems;
   TlsStore tls = TlsStore::make(config, problems);
   if (!problems.empty()) {
-    std::fputs(config::render(problems, colour_wanted()).c_str(), stderr);
+    print_problems(problems);
     return failed;
   }
   const auto server = std::make_unique<Server>(config, std::move(tls));
@@ -171,7 +184,7 @@ int dispatch(const CommandLine& command) {
     case CommandLine::Command::run:
       return run(command.config_path);
     case CommandLine::Command::check:
-      return check(command.config_path);
+      return check(command);
     case CommandLine::Command::demo:
       return demo(command);
     case CommandLine::Command::version:

@@ -3,6 +3,7 @@
 In the texts below a § stands right before the place that has to be reported.
 """
 
+import json
 import os
 import re
 
@@ -221,6 +222,34 @@ def test_variables_come_from_the_environment(directory):
     assert status == 0, output
     status, output, _ = check(directory, text, env={**os.environ, "WEIR_TEST_PORT": "90000"})
     assert status == 2, output
+
+
+def test_a_check_for_programs_is_one_object(directory):
+    path = os.path.join(directory, "weir.yaml")
+    for text, good in ((GOOD, True), (changed("tcp", "udp"), False)):
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        done = command("check", "--format", "json", "-c", path)
+        assert done.stderr == ""
+        assert done.returncode == (0 if good else 2)
+        answer = json.loads(done.stdout)
+        assert answer["good"] is good
+        assert len(answer["problems"]) == (0 if good else 1)
+    problem = answer["problems"][0]
+    assert (problem["severity"], problem["file"], problem["line"]) == ("error", path, 5)
+    assert problem["source_line"] == "    mode: udp"
+    assert problem["column"] == 11 and problem["message"] and "hint" in problem
+
+
+def test_included_files_are_part_of_the_configuration(directory):
+    text = GOOD[:GOOD.index("upstreams:")] + "include: [conf.d/*.yaml]\n"
+    os.mkdir(os.path.join(directory, "conf.d"))
+    with open(os.path.join(directory, "conf.d", "api.yaml"), "w", encoding="utf-8") as file:
+        file.write(GOOD[GOOD.index("upstreams:"):].replace("9000", "90000"))
+    status, output, _ = check(directory, text)
+    assert status == 2
+    assert "conf.d/api.yaml:4:18: error: port `90000`" in output
+    assert '      - address: "127.0.0.1:90000"\n' in output
 
 
 def test_a_file_that_is_not_there(directory):
