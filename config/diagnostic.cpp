@@ -34,25 +34,6 @@ bool starts_character(char byte) {
   return (static_cast<unsigned char>(byte) & 0xC0U) != 0x80U;
 }
 
-// A file must not be able to drive the operator's terminal.
-std::string without_controls(std::string_view text) {
-  std::string shown;
-  for (std::size_t i = 0; i < text.size();) {
-    const auto byte = static_cast<unsigned char>(text[i]);
-    const auto next = i + 1 < text.size() ? static_cast<unsigned char>(text[i + 1]) : 0U;
-    const std::size_t length = utf8_length(text.substr(i));
-    const bool is_control = (byte < 0x20U && byte != '\t') || byte == 0x7FU ||
-                            (byte == 0xC2U && next < 0xA0U);  // C0, DEL, C1
-    if (length == 0 || is_control) {
-      shown += '?';
-    } else {
-      shown += text.substr(i, length);
-    }
-    i += std::max<std::size_t>(length, 1);
-  }
-  return shown;
-}
-
 // The number of single-character edits, or `limit` + 1 when there are more.
 std::size_t edit_distance(std::string_view a, std::string_view b, std::size_t limit) {
   if (a.size() > b.size()) std::swap(a, b);
@@ -130,6 +111,24 @@ void cut_source_line(std::string_view line, Problem& problem) {
 }
 
 }  // namespace
+
+std::string without_controls(std::string_view text) {
+  std::string shown;
+  for (std::size_t i = 0; i < text.size();) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    const auto next = i + 1 < text.size() ? static_cast<unsigned char>(text[i + 1]) : 0U;
+    const std::size_t length = utf8_length(text.substr(i));
+    const bool is_control = (byte < 0x20U && byte != '\t') || byte == 0x7FU ||
+                            (byte == 0xC2U && next < 0xA0U);  // C0, DEL, C1
+    if (length == 0 || is_control) {
+      shown += '?';
+    } else {
+      shown += text.substr(i, length);
+    }
+    i += std::max<std::size_t>(length, 1);
+  }
+  return shown;
+}
 
 std::string render(const std::vector<Problem>& problems, bool colour) {
   const Colours colours = colour ? ansi : Colours{};

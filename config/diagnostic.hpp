@@ -26,6 +26,9 @@ struct Problem {
 // One paragraph per problem, in the order given. With `colour`, ANSI escapes.
 std::string render(const std::vector<Problem>& problems, bool colour);
 
+// `text` with a `?` for what could drive a terminal.
+std::string without_controls(std::string_view text);
+
 // `text` in backticks, cut to a length that fits a message.
 std::string in_backticks(std::string_view text);
 

@@ -67,8 +67,9 @@ std::expected<std::string, std::string> read_regular_file(const std::string& pat
 
 std::string absolute_path(const std::string& path) {
   std::error_code error;
-  const std::filesystem::path absolute = std::filesystem::absolute(path, error);
-  return error ? path : absolute.lexically_normal().string();
+  const std::string inside = path.starts_with("./") ? path.substr(2) : path;
+  const std::filesystem::path absolute = std::filesystem::absolute(inside, error);
+  return error ? path : absolute.string();
 }
 
 }  // namespace weir::config

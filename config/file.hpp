@@ -23,7 +23,7 @@ std::expected<std::string, std::string> read_file(const std::string& path, std::
 std::expected<std::string, std::string> read_regular_file(const std::string& path,
                                                           std::size_t most);
 
-// The path without `.` and `..`, from the root.
+// The path from the root. A `..` stays, as what is before it may be a link.
 std::string absolute_path(const std::string& path);
 
 }  // namespace weir::config

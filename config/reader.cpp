@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "config/document.hpp"
+#include "config/effective.hpp"
 #include "config/file.hpp"
 #include "config/include.hpp"
 #include "config/section_reader.hpp"
@@ -12,22 +13,21 @@
 #include "config/validate.hpp"
 
 namespace weir::config {
+namespace {
 
-LoadResult load_file(const std::string& path) {
-  auto text = read_file(path, largest_file);
-  if (text) return load_text(std::move(*text), path);
-  Problem problem;
-  problem.place.file = path;
-  problem.message = fmt::format("cannot read the configuration: {}", text.error());
-  return {std::nullopt, {std::move(problem)}, {absolute_path(path)}};
-}
-
-LoadResult load_text(std::string text, const std::string& file_name) {
+// Everything that a configuration becomes on its way.
+struct Reading {
   Sources sources;
+  std::vector<Node> documents;  // the first holds everything; empty when there is no sense in it
+  LoadResult result;
+
+  void read(std::string text, const std::string& file_name);
+};
+
+void Reading::read(std::string text, const std::string& file_name) {
   Report report(sources);
   Includer includer(sources, report);
-  LoadResult result;
-  std::vector<Node> documents = includer.read_all(std::move(text), file_name);
+  documents = includer.read_all(std::move(text), file_name);
   if (!documents.empty()) {
     Config config;
     SectionReader sections(sources, report, config);
@@ -40,7 +40,44 @@ LoadResult load_text(std::string text, const std::string& file_name) {
   }
   result.problems = report.take();
   result.files = includer.take_files();
-  return result;
+}
+
+Problem cannot_read(const std::string& path, const std::string& why) {
+  Problem problem;
+  problem.place.file = path;
+  problem.message = fmt::format("cannot read the configuration: {}", why);
+  return problem;
+}
+
+}  // namespace
+
+LoadResult load_file(const std::string& path) {
+  auto text = read_file(path, largest_file);
+  if (text) return load_text(std::move(*text), path);
+  return {std::nullopt, {cannot_read(path, text.error())}, {absolute_path(path)}};
+}
+
+LoadResult load_text(std::string text, const std::string& file_name) {
+  Reading reading;
+  reading.read(std::move(text), file_name);
+  return std::move(reading.result);
+}
+
+ShowResult show_file(const std::string& path, bool with_defaults) {
+  auto text = read_file(path, largest_file);
+  if (text) return show_text(std::move(*text), path, with_defaults);
+  return {std::nullopt, {cannot_read(path, text.error())}};
+}
+
+ShowResult show_text(std::string text, const std::string& file_name, bool with_defaults) {
+  Reading reading;
+  reading.read(std::move(text), file_name);
+  ShowResult shown;
+  shown.problems = std::move(reading.result.problems);
+  if (reading.result.config) {
+    shown.text = write_effective(reading.documents.front(), reading.sources, with_defaults);
+  }
+  return shown;
 }
 
 }  // namespace weir::config

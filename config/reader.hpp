@@ -26,4 +26,13 @@ LoadResult load_file(const std::string& path);
 // `file_name` is what problems show, and its directory is what relative paths are relative to.
 LoadResult load_text(std::string text, const std::string& file_name);
 
+struct ShowResult {
+  std::optional<std::string> text;  // set when there is no error
+  std::vector<Problem> problems;
+};
+
+// What is in force as YAML that loads again to the same configuration: effective.hpp.
+ShowResult show_file(const std::string& path, bool with_defaults);
+ShowResult show_text(std::string text, const std::string& file_name, bool with_defaults);
+
 }  // namespace weir::config

@@ -15,9 +15,8 @@ namespace {
 constexpr int wrong = 2;
 
 // Commands of the language that do not work yet: refused by name.
-constexpr std::array<std::string_view, 10> later{"show-config", "plan",  "explain", "schema",
-                                                 "reload",      "drain", "status",  "top",
-                                                 "connections", "kill"};
+constexpr std::array<std::string_view, 9> later{
+    "plan", "explain", "schema", "reload", "drain", "status", "top", "connections", "kill"};
 
 // CLI11 reports an unknown command as an extra argument; a near one is worth naming.
 Answer unknown(const std::string& word) {
@@ -52,7 +51,9 @@ std::expected<CommandLine, Answer> parse_command_line(int argc, const char* cons
       ->check(CLI::IsMember({"text", "json"}))
       ->capture_default_str();
   check->add_flag("--probe", probe, "also dial the endpoints (not supported yet)");
-  for (CLI::App* command : {run, check}) {
+  auto* show = app.add_subcommand("show-config", "print the configuration that is in force");
+  show->add_flag("--defaults", line.show_defaults, "every key, and where its value comes from");
+  for (CLI::App* command : {run, check, show}) {
     command->add_option("-c,--config", line.config_path, "the configuration")
         ->capture_default_str();
   }
@@ -79,6 +80,7 @@ std::expected<CommandLine, Answer> parse_command_line(int argc, const char* cons
   if (probe) return std::unexpected(Answer{"weir check --probe: not supported yet\n", wrong});
   if (run->parsed()) line.command = CommandLine::Command::run;
   if (check->parsed()) line.command = CommandLine::Command::check;
+  if (show->parsed()) line.command = CommandLine::Command::show_config;
   if (demo->parsed()) line.command = CommandLine::Command::demo;
   if (version->parsed() || version_flag) line.command = CommandLine::Command::version;
   if (help->parsed() || line.command == CommandLine::Command::help) {

@@ -8,10 +8,11 @@
 namespace weir::proxy {
 
 struct CommandLine {
-  enum class Command { run, check, demo, version, help };
+  enum class Command { run, check, show_config, demo, version, help };
   Command command = Command::help;
   std::string config_path = "/etc/weir/weir.yaml";
   std::string check_format = "text";  // or "json"
+  bool show_defaults = false;
   std::uint16_t demo_tls_port = 8443;
   std::uint16_t demo_plain_port = 8080;
   std::uint16_t demo_admin_port = 9180;

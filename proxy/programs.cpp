@@ -127,6 +127,14 @@ int check(const CommandLine& command) {
   return good;
 }
 
+int show_config(const CommandLine& command) {
+  const config::ShowResult shown = config::show_file(command.config_path, command.show_defaults);
+  print_problems(shown.problems);
+  if (!shown.text) return wrong;
+  fmt::print("{}", *shown.text);
+  return good;
+}
+
 config::Address loopback(std::uint16_t port) {
   return {config::Address::Kind::ipv4, "127.0.0.1", port};
 }
@@ -185,6 +193,8 @@ int dispatch(const CommandLine& command) {
       return run(command.config_path);
     case CommandLine::Command::check:
       return check(command);
+    case CommandLine::Command::show_config:
+      return show_config(command);
     case CommandLine::Command::demo:
       return demo(command);
     case CommandLine::Command::version:

@@ -241,6 +241,26 @@ def test_a_check_for_programs_is_one_object(directory):
     assert problem["column"] == 11 and problem["message"] and "hint" in problem
 
 
+def test_the_configuration_in_force_loads_again(directory):
+    path = os.path.join(directory, "weir.yaml")
+    again = os.path.join(directory, "again.yaml")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(GOOD)
+    for options in ([], ["--defaults"]):
+        done = command("show-config", *options, "-c", path)
+        assert (done.returncode, done.stderr) == (0, "")
+        with open(again, "w", encoding="utf-8") as file:
+            file.write(done.stdout)
+        assert command("check", "-c", again).returncode == 0
+        assert (f'    bind: "127.0.0.1:0"  # {path}:4\n' in done.stdout) is bool(options)
+        assert ("  timeout: 30s  # default\n" in done.stdout) is bool(options)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(changed("tcp", "udp"))
+    done = command("show-config", "-c", path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "weir.yaml:5:11" in done.stderr
+
+
 def test_included_files_are_part_of_the_configuration(directory):
     text = GOOD[:GOOD.index("upstreams:")] + "include: [conf.d/*.yaml]\n"
     os.mkdir(os.path.join(directory, "conf.d"))
