@@ -186,6 +186,11 @@ void Report::warning(const Place& place, std::string message, std::string hint) 
   add(Problem::Severity::warning, place, std::move(message), std::move(hint));
 }
 
+void Report::warning(Mark mark, std::string message, std::string hint) {
+  add(Problem::Severity::warning, full() ? Place{} : sources_.place(mark), std::move(message),
+      std::move(hint));
+}
+
 void Report::add(Problem::Severity severity, const Place& place, std::string message,
                  std::string hint) {
   if (severity == Problem::Severity::error) has_error_ = true;

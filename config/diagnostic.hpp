@@ -50,6 +50,7 @@ class Report {
   void error(const Place& place, std::string message, std::string hint = {});
   void error(Mark mark, std::string message, std::string hint = {});
   void warning(const Place& place, std::string message, std::string hint = {});
+  void warning(Mark mark, std::string message, std::string hint = {});
 
   bool has_error() const { return has_error_; }
   // True when another problem would only be counted: no need to search a suggestion for it.

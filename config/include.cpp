@@ -106,8 +106,7 @@ void Includer::follow(const Node& item) {
   if (!matches.fault.empty()) {
     fail(item.mark, fmt::format("{}: {}", in_backticks(item.text), matches.fault));
   } else if (matches.files.empty()) {
-    report_.warning(sources_.place(item.mark),
-                    fmt::format("no file matches {}", in_backticks(item.text)));
+    report_.warning(item.mark, fmt::format("no file matches {}", in_backticks(item.text)));
   }
   for (const std::string& path : matches.files) include(path, item.mark);
 }

@@ -6,11 +6,14 @@
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <fstream>
+#include <map>
 #include <memory>
 #include <string>
 
@@ -18,12 +21,15 @@
 #include "config/reader.hpp"
 #include "proxy/access_log_format.hpp"
 #include "proxy/demo.hpp"
+#include "proxy/name_check.hpp"
 #include "proxy/problem_list.hpp"
 #include "proxy/server.hpp"
 #include "proxy/version.hpp"
 
 namespace weir::proxy {
 namespace {
+
+using namespace std::chrono_literals;
 
 constexpr int good = 0;
 constexpr int failed = 1;
@@ -33,14 +39,22 @@ bool colour_wanted() {
   return ::isatty(STDERR_FILENO) == 1 && std::getenv("NO_COLOR") == nullptr;
 }
 
-// Problems of certificates are found after the reader has gone: the lines are read again.
+// Problems of certificates and names are found after the reader has gone: the lines are read again.
 void add_source_lines(std::vector<config::Problem>& problems) {
+  std::map<std::string, std::vector<std::string>> files;
   for (config::Problem& problem : problems) {
-    std::ifstream file(problem.place.file);
-    for (int line = 0; line < problem.place.line && std::getline(file, problem.source_line);
-         ++line) {
+    const auto [lines, is_new] = files.try_emplace(problem.place.file);
+    std::ifstream file(is_new ? problem.place.file : "");
+    for (std::string line; std::getline(file, line);) lines->second.push_back(line);
+    const auto number = static_cast<std::size_t>(problem.place.line);
+    if (number > 0 && number <= lines->second.size()) {
+      problem.source_line = lines->second[number - 1];
     }
   }
+}
+
+bool is_error(const config::Problem& problem) {
+  return problem.severity == config::Problem::Severity::error;
 }
 
 // Configuration and the certificates that it names. Without errors there is a configuration.
@@ -60,7 +74,7 @@ std::unique_ptr<Loaded> load(const std::string& path) {
     loaded->tls = TlsStore::make(*loaded->config, problems);
     add_source_lines(problems);
     loaded->problems.insert(loaded->problems.end(), problems.begin(), problems.end());
-    if (!problems.empty()) loaded->config.reset();
+    if (std::ranges::any_of(problems, is_error)) loaded->config.reset();
   }
   return loaded;
 }
@@ -115,6 +129,11 @@ int run(const std::string& path) {
 int check(const CommandLine& command) {
   const std::unique_ptr<Loaded> loaded = load(command.config_path);
   const bool is_good = loaded->config != nullptr;
+  if (is_good) {
+    std::vector<config::Problem> problems = names_not_found(*loaded->config, 2s);
+    add_source_lines(problems);
+    loaded->problems.insert(loaded->problems.end(), problems.begin(), problems.end());
+  }
   if (command.check_format == "json") {
     fmt::print("{}", problems_as_json(is_good, loaded->problems));
     return is_good ? good : wrong;
@@ -176,7 +195,7 @@ int demo(const CommandLine& command) {
   const config::Config config = demo_config(command, one, two);
   std::vector<config::Problem> problems;
   TlsStore tls = TlsStore::make(config, problems);
-  if (!problems.empty()) {
+  if (std::ranges::any_of(problems, is_error)) {
     print_problems(problems);
     return failed;
   }

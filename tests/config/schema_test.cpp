@@ -153,7 +153,9 @@ upstreams:
 )";
 
 TEST(Schema, StoresEveryValueOfTheLanguage) {
-  const Config config = config_of(every_value);
+  const LoadResult result = load(every_value);
+  EXPECT_THAT(result.problems, ElementsAre(warning_at(30, 15, "not verified")));
+  const Config& config = result.config.value();
   EXPECT_EQ(config.workers, 4U);
   EXPECT_EQ(config.limits.connections, 10U);
   EXPECT_EQ(config.limits.handshakes, 20U);

@@ -6,6 +6,7 @@ In the texts below a § stands right before the place that has to be reported.
 import json
 import os
 import re
+import time
 
 import pytest
 
@@ -213,6 +214,16 @@ def test_an_unused_upstream_is_a_warning(directory):
     assert status == 0
     assert reported_places(output, "warning") == places
     assert not reported_places(output)
+
+
+def test_a_name_that_is_not_found_is_a_warning(directory):
+    text = changed('"127.0.0.1:9000"', '§"weir-test.invalid:9000"')
+    begun = time.monotonic()
+    status, output, places = check(directory, text)
+    assert time.monotonic() - begun < 10
+    assert status == 0
+    assert reported_places(output, "warning") == places
+    assert "weir-test.invalid" in output
 
 
 def test_variables_come_from_the_environment(directory):
