@@ -34,23 +34,28 @@ bool starts_character(char byte) {
   return (static_cast<unsigned char>(byte) & 0xC0U) != 0x80U;
 }
 
-// The number of single-character edits, or `limit` + 1 when there are more.
+// The number of edits, or `limit` + 1 when there are more: a letter more, less or other, or two
+// neighbours that have changed places.
 std::size_t edit_distance(std::string_view a, std::string_view b, std::size_t limit) {
   if (a.size() > b.size()) std::swap(a, b);
   if (b.size() - a.size() > limit) return limit + 1;
+  // The rows for the beginnings of b, one letter more each; of a row, an entry for those of a.
+  std::vector<std::size_t> before(a.size() + 1);
+  std::vector<std::size_t> above(a.size() + 1);
   std::vector<std::size_t> row(a.size() + 1);
   std::iota(row.begin(), row.end(), std::size_t{0});
   for (std::size_t i = 1; i <= b.size(); ++i) {
-    std::size_t diagonal = row[0];
+    before.swap(above);
+    above.swap(row);
     row[0] = i;
-    std::size_t best = row[0];
     for (std::size_t j = 1; j <= a.size(); ++j) {
-      const std::size_t substituted = diagonal + (b[i - 1] == a[j - 1] ? 0 : 1);
-      diagonal = row[j];
-      row[j] = std::min({row[j] + 1, row[j - 1] + 1, substituted});
-      best = std::min(best, row[j]);
+      const std::size_t substituted = above[j - 1] + (b[i - 1] == a[j - 1] ? 0 : 1);
+      row[j] = std::min({above[j] + 1, row[j - 1] + 1, substituted});
+      if (i > 1 && j > 1 && b[i - 1] == a[j - 2] && b[i - 2] == a[j - 1]) {
+        row[j] = std::min(row[j], before[j - 2] + 1);
+      }
     }
-    if (best > limit) return limit + 1;
+    if (std::ranges::min(row) > limit && std::ranges::min(above) > limit) return limit + 1;
   }
   return row.back();
 }

@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "config/document_builder.hpp"
+#include "config/indentation.hpp"
 #include "config/text_check.hpp"
 
 namespace weir::config {
@@ -100,6 +101,9 @@ void report_syntax(const YAML::Exception& exception, const Source& source, Repor
     report.error(*tab, "a tab is used as indentation", "indent with spaces");
     return;
   }
+  const bool is_end_of_block = exception.msg.starts_with("end of map not found") ||
+                               exception.msg.starts_with("end of sequence not found");
+  if (is_end_of_block && report_indentation(source, mark, report)) return;
   for (const PlainWords& words : plain_words) {
     if (exception.msg.starts_with(words.parser_says)) {
       report.error(mark, std::string(words.message), std::string(words.hint));

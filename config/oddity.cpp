@@ -11,10 +11,11 @@ void warn_of_drain(const Config& config, const Node& root, Report& report) {
   const Entry* timeout = root.find({"drain", "timeout"});
   if (timeout == nullptr || has_fault(timeout->value)) return;
   if (config.drain.timeout == Duration::zero() || config.drain.timeout == Drain{}.timeout) return;
+  const Entry* listeners = root.find("listeners");
   for (std::size_t i = 0; i < config.listeners.size(); ++i) {
     const Duration time = config.listeners[i].timeouts.idle;
     if (time <= config.drain.timeout || time == ListenerTimeouts{}.idle) continue;
-    const Node& written = root.find("listeners")->value.entries[i].value;
+    const Node& written = listeners->value.entries[i].value;
     const Entry* idle = written.find({"timeouts", "idle"});
     report.warning(
         timeout->value.mark,
@@ -40,9 +41,10 @@ void warn_of_connections(const Config& config, const Node& root, std::uint64_t d
 }
 
 void warn_of_trust(const Config& config, const Node& root, Report& report) {
+  const Entry* upstreams = root.find("upstreams");
   for (std::size_t i = 0; i < config.upstreams.size(); ++i) {
     if (!config.upstreams[i].tls || config.upstreams[i].tls->verify) continue;
-    const Entry* verify = root.find("upstreams")->value.entries[i].value.find({"tls", "verify"});
+    const Entry* verify = upstreams->value.entries[i].value.find({"tls", "verify"});
     if (verify == nullptr || has_fault(verify->value)) continue;
     report.warning(verify->value.mark,
                    "the servers' certificates are not verified: whoever is on the way can read and "

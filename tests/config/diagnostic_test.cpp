@@ -72,6 +72,8 @@ TEST(Diagnostic, SuggestsTheNearestName) {
   EXPECT_EQ(nearest("enpoints", keys), "endpoints");
   EXPECT_EQ(nearest("Max-Idle", keys), "max_idle");
   EXPECT_EQ(nearest("pol", keys), "pool");
+  EXPECT_EQ(nearest("tsl", keys), "tls");
+  EXPECT_EQ(nearest("polo", keys), "pool");
   EXPECT_EQ(nearest("log", keys), "");
   EXPECT_EQ(nearest("something", keys), "");
   EXPECT_EQ(nearest("", keys), "");

@@ -46,6 +46,21 @@ TEST(Document, ReportsTabsAsIndentation) {
   EXPECT_THAT(document_problems("a:\t1\t# tab\nb: 'x\n\ty'\n"), ElementsAre());
 }
 
+TEST(Document, BlamesTheLineWhoseIndentationIsOdd) {
+  // The parser stops at the last line of each.
+  const std::string usual = "u:\n  v:\n    w: 1\n";
+  EXPECT_THAT(document_problems(usual + "a:\n  b: 1\n  x:\n     c: 1\n    d: 1\n"),
+              ElementsAre(error_at(7, 6, "is indented by 5, and line 8 below it by 4")));
+  EXPECT_THAT(document_problems(usual + "a:\n  b:\n   x:\n      - c\n    d: 1\n"),
+              ElementsAre(error_at(6, 4, "is indented by 3, and line 8 below it by 4")));
+  EXPECT_THAT(document_problems(" a: 1\n\nb:\n  c: 1\n"),
+              ElementsAre(error_at(1, 2, "is indented by 1, and line 3 below it by 0")));
+  EXPECT_THAT(document_problems(usual + "a:\n  b: 1\n d: 1\n"),
+              ElementsAre(error_at(6, 2, "fits no key above")));
+  EXPECT_THAT(document_problems("a: 1\n---\nb: 1\n"),
+              ElementsAre(error_at(2, 1, "a second document starts here")));
+}
+
 TEST(Document, ReportsDuplicateKeysWithBothPlaces) {
   EXPECT_THAT(document_problems("a: 1\nb: {c: 1, c: 2}\na: 3\na: 4\n"),
               ElementsAre(error_at(2, 11, "`c` is already written at weir.yaml:2:5"),
