@@ -91,13 +91,14 @@ void Includer::read(std::string text, const std::string& file_name) {
 
 void Includer::follow(const Node& item) {
   // What is no path is reported by the section reader.
-  if (is_full_ || item.is_faulty || item.kind != Node::Kind::scalar || item.text.empty()) return;
+  if (item.is_faulty || item.kind != Node::Kind::scalar || item.text.empty()) return;
   const std::string_view directory = sources_.of(item.mark).directory();
   if (!is_pattern(item.text)) {
     const bool is_absolute = item.text.starts_with('/');
     include(is_absolute ? item.text : std::string(directory) + item.text, item.mark);
     return;
   }
+  if (is_too_much(item.mark)) return;
   const Matches matches = find_matches(directory, item.text);
   for (const std::string& each : matches.directories) {
     files_.push_back(absolute_path(each));
@@ -112,7 +113,7 @@ void Includer::follow(const Node& item) {
 }
 
 void Includer::include(const std::string& path, Mark mark) {
-  if (is_full_) return;
+  if (is_too_much(mark)) return;
   files_.push_back(absolute_path(path));
   const FileIdentity identity = identify_file(path).value_or(FileIdentity{});
   const auto cycle = std::ranges::find(open_, identity, &Open::identity);
@@ -134,15 +135,18 @@ void Includer::include(const std::string& path, Mark mark) {
   }
   included_.emplace(identity, sources_.place(mark));
   included_bytes_ += text->size();
-  if (included_.size() >= most_files || included_bytes_ > most_included) {
-    is_full_ = true;
-    fail(mark, fmt::format("the included files are more than {}, or larger than {} MiB together",
-                           most_files, most_included >> 20U));
-    return;
-  }
   open_.push_back({identity, path});
   read(std::move(*text), path);
   open_.pop_back();
+}
+
+bool Includer::is_too_much(Mark mark) {
+  if (tried_ > most_files) return true;
+  if (++tried_ <= most_files && included_bytes_ <= most_included) return false;
+  tried_ = most_files + 1;
+  fail(mark, fmt::format("more than {} files are included, or more than {} MiB", most_files,
+                         most_included >> 20U));
+  return true;
 }
 
 void Includer::fail(Mark mark, std::string message, std::string hint) {

@@ -14,7 +14,7 @@
 namespace weir::config {
 
 inline constexpr std::size_t most_files = 1000;
-// Of all included files together, in bytes.
+// Once so many bytes have been included, no further file is.
 inline constexpr std::size_t most_included = 16U << 20U;
 
 class Includer {
@@ -35,6 +35,8 @@ class Includer {
   void read(std::string text, const std::string& file_name);
   void follow(const Node& item);
   void include(const std::string& path, Mark mark);
+  // Counts one more file; the first that is too many is reported.
+  bool is_too_much(Mark mark);
   void fail(Mark mark, std::string message, std::string hint = {});
 
   struct Open {
@@ -49,8 +51,8 @@ class Includer {
   std::vector<Open> open_;  // from the first file down to the one that is being read
   std::map<FileIdentity, Place> included_;
   std::size_t included_bytes_ = 0;
+  std::size_t tried_ = 0;  // files and patterns, good or not
   bool is_complete_ = true;
-  bool is_full_ = false;
 };
 
 // Moves the named settings of the included documents behind those of the first, and reports names

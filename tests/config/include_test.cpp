@@ -209,12 +209,22 @@ TEST_F(Include, IsAListOfPaths) {
               ElementsAre(error_at(2, 1, "`include` has no value")));
 }
 
+TEST_F(Include, TriesAtMostAThousandFilesAndPatterns) {
+  for (const std::string item : {"absent", "\"*.absent\""}) {
+    std::string list = item;
+    for (int i = 0; i < 10'000; ++i) list += "," + item;
+    const LoadResult result = load_main("include: [" + list + "]\n" + web + api);
+    EXPECT_LE(result.files.size(), 1001U);
+    EXPECT_FALSE(result.config);
+  }
+}
+
 TEST_F(Include, ReadsAtMostAThousandFiles) {
   for (int i = 0; i < 1002; ++i) write("many/" + std::to_string(i), "");
   EXPECT_THAT(load_main("include: [\"many/*\"]\n" + web + api).problems,
               ElementsAre(error_at(2, 11, "more than 1000 files match")));
   EXPECT_THAT(load_main("include: [\"many/*[0-4]\", \"many/*[5-9]\"]\n" + web + api).problems,
-              ElementsAre(error_at(2, 26, "the included files are more than")));
+              ElementsAre(error_at(2, 26, "more than 1000 files are included")));
 }
 
 }  // namespace
