@@ -120,7 +120,10 @@ TEST(Effective, LoadsAgainToTheSame) {
 }
 
 TEST(Effective, KeepsItsMeaningWithEveryDefault) {
-  for (const std::string& text : {smallest, rich}) {
+  std::vector<std::string> texts = example_texts();
+  texts.insert(texts.end(), {smallest, rich});
+  for (const std::string& text : texts) {
+    EXPECT_EQ(shown(shown(text)), shown(text));
     const std::string all = shown(text, true);
     const std::string again = shown(all, true);
     EXPECT_EQ(without_comments(again), without_comments(all));
