@@ -34,42 +34,28 @@ bool starts_character(char byte) {
   return (static_cast<unsigned char>(byte) & 0xC0U) != 0x80U;
 }
 
-// A file must not be able to drive the operator's terminal.
-std::string without_controls(std::string_view text) {
-  std::string shown;
-  for (std::size_t i = 0; i < text.size();) {
-    const auto byte = static_cast<unsigned char>(text[i]);
-    const auto next = i + 1 < text.size() ? static_cast<unsigned char>(text[i + 1]) : 0U;
-    const std::size_t length = utf8_length(text.substr(i));
-    const bool is_control = (byte < 0x20U && byte != '\t') || byte == 0x7FU ||
-                            (byte == 0xC2U && next < 0xA0U);  // C0, DEL, C1
-    if (length == 0 || is_control) {
-      shown += '?';
-    } else {
-      shown += text.substr(i, length);
-    }
-    i += std::max<std::size_t>(length, 1);
-  }
-  return shown;
-}
-
-// The number of single-character edits, or `limit` + 1 when there are more.
+// The number of edits, or `limit` + 1 when there are more: a letter more, less or other, or two
+// neighbours that have changed places.
 std::size_t edit_distance(std::string_view a, std::string_view b, std::size_t limit) {
   if (a.size() > b.size()) std::swap(a, b);
   if (b.size() - a.size() > limit) return limit + 1;
+  // The rows for the beginnings of b, one letter more each; of a row, an entry for those of a.
+  std::vector<std::size_t> before(a.size() + 1);
+  std::vector<std::size_t> above(a.size() + 1);
   std::vector<std::size_t> row(a.size() + 1);
   std::iota(row.begin(), row.end(), std::size_t{0});
   for (std::size_t i = 1; i <= b.size(); ++i) {
-    std::size_t diagonal = row[0];
+    before.swap(above);
+    above.swap(row);
     row[0] = i;
-    std::size_t best = row[0];
     for (std::size_t j = 1; j <= a.size(); ++j) {
-      const std::size_t substituted = diagonal + (b[i - 1] == a[j - 1] ? 0 : 1);
-      diagonal = row[j];
-      row[j] = std::min({row[j] + 1, row[j - 1] + 1, substituted});
-      best = std::min(best, row[j]);
+      const std::size_t substituted = above[j - 1] + (b[i - 1] == a[j - 1] ? 0 : 1);
+      row[j] = std::min({above[j] + 1, row[j - 1] + 1, substituted});
+      if (i > 1 && j > 1 && b[i - 1] == a[j - 2] && b[i - 2] == a[j - 1]) {
+        row[j] = std::min(row[j], before[j - 2] + 1);
+      }
     }
-    if (best > limit) return limit + 1;
+    if (std::ranges::min(row) > limit && std::ranges::min(above) > limit) return limit + 1;
   }
   return row.back();
 }
@@ -131,6 +117,24 @@ void cut_source_line(std::string_view line, Problem& problem) {
 
 }  // namespace
 
+std::string without_controls(std::string_view text) {
+  std::string shown;
+  for (std::size_t i = 0; i < text.size();) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    const auto next = i + 1 < text.size() ? static_cast<unsigned char>(text[i + 1]) : 0U;
+    const std::size_t length = utf8_length(text.substr(i));
+    const bool is_control = (byte < 0x20U && byte != '\t') || byte == 0x7FU ||
+                            (byte == 0xC2U && next < 0xA0U);  // C0, DEL, C1
+    if (length == 0 || is_control) {
+      shown += '?';
+    } else {
+      shown += text.substr(i, length);
+    }
+    i += std::max<std::size_t>(length, 1);
+  }
+  return shown;
+}
+
 std::string render(const std::vector<Problem>& problems, bool colour) {
   const Colours colours = colour ? ansi : Colours{};
   std::string out;
@@ -179,12 +183,17 @@ void Report::error(const Place& place, std::string message, std::string hint) {
 
 void Report::error(Mark mark, std::string message, std::string hint) {
   // A problem that is only counted needs no place.
-  add(Problem::Severity::error, full() ? Place{} : source_.place(mark), std::move(message),
+  add(Problem::Severity::error, full() ? Place{} : sources_.place(mark), std::move(message),
       std::move(hint));
 }
 
 void Report::warning(const Place& place, std::string message, std::string hint) {
   add(Problem::Severity::warning, place, std::move(message), std::move(hint));
+}
+
+void Report::warning(Mark mark, std::string message, std::string hint) {
+  add(Problem::Severity::warning, full() ? Place{} : sources_.place(mark), std::move(message),
+      std::move(hint));
 }
 
 void Report::add(Problem::Severity severity, const Place& place, std::string message,
@@ -195,28 +204,32 @@ void Report::add(Problem::Severity severity, const Place& place, std::string mes
     return;
   }
   Problem problem{severity, place, std::move(message), std::move(hint), {}, 1};
-  cut_source_line(source_.line(place.line), problem);
+  if (const std::size_t file = sources_.find(place.file); file < sources_.count()) {
+    cut_source_line(sources_.at(file).line(place.line), problem);
+  }
   problems_.push_back(std::move(problem));
 }
 
 std::vector<Problem> Report::take() {
   std::vector<std::size_t> order(problems_.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
+  std::vector<std::size_t> files;
+  for (const Problem& problem : problems_) files.push_back(sources_.find(problem.place.file));
   std::ranges::sort(order, {}, [&](std::size_t i) {
-    return std::tuple(problems_[i].place.line, problems_[i].place.column, i);
+    return std::tuple(files[i], problems_[i].place.line, problems_[i].place.column, i);
   });
   std::vector<Problem> sorted;
   for (const std::size_t i : order) sorted.push_back(std::move(problems_[i]));
   problems_ = std::move(sorted);
   const auto same = std::ranges::unique(problems_, [](const Problem& a, const Problem& b) {
     return a.message == b.message && a.place.line == b.place.line &&
-           a.place.column == b.place.column;
+           a.place.column == b.place.column && a.place.file == b.place.file;
   });
   problems_.erase(same.begin(), same.end());
   if (left_out_ > 0) {
     const auto severity = has_error_ ? Problem::Severity::error : Problem::Severity::warning;
     problems_.push_back({severity,
-                         {source_.file_name(), 0, 0},
+                         {sources_.count() == 0 ? "" : sources_.at(0).file_name(), 0, 0},
                          fmt::format("{} more problems are not shown", left_out_),
                          {},
                          {},

@@ -26,6 +26,9 @@ struct Problem {
 // One paragraph per problem, in the order given. With `colour`, ANSI escapes.
 std::string render(const std::vector<Problem>& problems, bool colour);
 
+// `text` with a `?` for what could drive a terminal.
+std::string without_controls(std::string_view text);
+
 // `text` in backticks, cut to a length that fits a message.
 std::string in_backticks(std::string_view text);
 
@@ -41,22 +44,24 @@ class Report {
  public:
   static constexpr std::size_t most_kept = 500;
 
-  explicit Report(const Source& source) : source_(source) {}
+  // Sources may be added while problems are reported.
+  explicit Report(const Sources& sources) : sources_(sources) {}
 
   void error(const Place& place, std::string message, std::string hint = {});
   void error(Mark mark, std::string message, std::string hint = {});
   void warning(const Place& place, std::string message, std::string hint = {});
+  void warning(Mark mark, std::string message, std::string hint = {});
 
   bool has_error() const { return has_error_; }
   // True when another problem would only be counted: no need to search a suggestion for it.
   bool full() const { return problems_.size() >= most_kept; }
-  // Sorted by place; what was reported twice is there once.
+  // Sorted by file, in the order of the sources, and place; what was reported twice is there once.
   std::vector<Problem> take();
 
  private:
   void add(Problem::Severity severity, const Place& place, std::string message, std::string hint);
 
-  const Source& source_;
+  const Sources& sources_;
   std::vector<Problem> problems_;
   std::size_t left_out_ = 0;
   bool has_error_ = false;

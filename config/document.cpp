@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "config/document_builder.hpp"
+#include "config/indentation.hpp"
 #include "config/text_check.hpp"
 
 namespace weir::config {
@@ -53,14 +54,10 @@ constexpr PlainWords plain_words[] = {
     {"bad file", "values are nested too deeply", ""},
 };
 
-Mark from_parser(const YAML::Mark& mark) {
-  return {mark.line + 1, mark.column + 1};
-}
-
 // Hands what the parser finds on to the builder.
 class Events : public YAML::EventHandler {
  public:
-  explicit Events(DocumentBuilder& builder) : builder_(builder) {}
+  Events(const Source& source, DocumentBuilder& builder) : source_(source), builder_(builder) {}
 
   void OnDocumentStart(const YAML::Mark& mark) override {
     builder_.start_document(from_parser(mark));
@@ -88,16 +85,25 @@ class Events : public YAML::EventHandler {
   void OnMapEnd() override { builder_.close(); }
 
  private:
+  Mark from_parser(const YAML::Mark& mark) const {
+    return source_.mark(mark.line + 1, mark.column + 1);
+  }
+
+  const Source& source_;
   DocumentBuilder& builder_;
 };
 
 void report_syntax(const YAML::Exception& exception, const Source& source, Report& report) {
-  const Mark mark =
-      exception.mark.is_null() ? Mark{} : Mark{exception.mark.line + 1, exception.mark.column + 1};
+  const bool has_place = !exception.mark.is_null();
+  const Mark mark = source.mark(has_place ? exception.mark.line + 1 : 0,
+                                has_place ? exception.mark.column + 1 : 0);
   if (const auto tab = tab_before(source, mark)) {
     report.error(*tab, "a tab is used as indentation", "indent with spaces");
     return;
   }
+  const bool is_end_of_block = exception.msg.starts_with("end of map not found") ||
+                               exception.msg.starts_with("end of sequence not found");
+  if (is_end_of_block && report_indentation(source, mark, report)) return;
   for (const PlainWords& words : plain_words) {
     if (exception.msg.starts_with(words.parser_says)) {
       report.error(mark, std::string(words.message), std::string(words.hint));
@@ -134,7 +140,7 @@ bool has_fault(const Node& node) {
 std::optional<Node> read_document(const Source& source, Report& report) {
   if (!check_text(source, largest_file, report)) return std::nullopt;
   DocumentBuilder builder(source, report);
-  Events events(builder);
+  Events events(source, builder);
   try {
     std::istringstream stream(source.text());
     YAML::Parser parser(stream);

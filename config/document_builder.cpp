@@ -6,6 +6,7 @@
 #include <numeric>
 #include <utility>
 
+#include "config/indentation.hpp"
 #include "config/text_check.hpp"
 
 namespace weir::config {
@@ -35,6 +36,8 @@ std::string decimal(std::string_view octal) {
 
 void DocumentBuilder::start_document(Mark mark) {
   if (started_) {
+    const std::string_view rest = std::string_view(source_.text()).substr(source_.offset(mark));
+    if (!rest.starts_with("---") && report_indentation(source_, mark, report_)) throw Stop{};
     stop(mark, "a second document starts here",
          "one file holds one document: remove this `---` and what belongs to it");
   }

@@ -13,6 +13,7 @@ struct Bind {
   const Address* address;
   Place place;
   std::string owner;
+  std::size_t file = 0;  // in the order in which they were read
 };
 
 // The binds of one port (or path) and address family, in the order of the file.
@@ -29,14 +30,18 @@ bool is_wildcard(const Address& address) {
 
 std::vector<Bind> all_binds(const Config& config) {
   std::vector<Bind> binds;
-  if (config.admin.bind) binds.push_back({&*config.admin.bind, config.admin.place, "admin"});
+  if (config.admin.bind) binds.push_back({&*config.admin.bind, config.admin.place, "admin", 0});
   for (const Listener& listener : config.listeners) {
     for (std::size_t i = 0; i < listener.bind.size(); ++i) {
-      binds.push_back({&listener.bind[i], listener.bind_places[i], "listeners." + listener.name});
+      binds.push_back(
+          {&listener.bind[i], listener.bind_places[i], "listeners." + listener.name, 0});
     }
   }
-  std::ranges::sort(
-      binds, {}, [](const Bind& bind) { return std::tuple(bind.place.line, bind.place.column); });
+  std::map<std::string, std::size_t> files;
+  for (Bind& bind : binds) bind.file = files.emplace(bind.place.file, files.size()).first->second;
+  std::ranges::sort(binds, {}, [](const Bind& bind) {
+    return std::tuple(bind.file, bind.place.line, bind.place.column);
+  });
   return binds;
 }
 

@@ -1,17 +1,13 @@
 #include "config/reader.hpp"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <unistd.h>
 
-#include <array>
-#include <cerrno>
-#include <expected>
-#include <system_error>
 #include <utility>
 
 #include "config/document.hpp"
-#include "config/environment.hpp"
+#include "config/effective.hpp"
+#include "config/file.hpp"
+#include "config/include.hpp"
 #include "config/section_reader.hpp"
 #include "config/source.hpp"
 #include "config/validate.hpp"
@@ -19,56 +15,69 @@
 namespace weir::config {
 namespace {
 
-std::string last_error() {
-  return std::generic_category().message(errno);
-}
+// Everything that a configuration becomes on its way.
+struct Reading {
+  Sources sources;
+  std::vector<Node> documents;  // the first holds everything; empty when there is no sense in it
+  LoadResult result;
 
-// One byte more than may be read tells that the file is too large.
-std::expected<std::string, std::string> read_limited(int descriptor, std::size_t most) {
-  std::string text;
-  std::array<char, 65536> buffer{};
-  while (text.size() <= most) {
-    const ssize_t count = ::read(descriptor, buffer.data(), buffer.size());
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return std::unexpected(last_error());
-    if (count == 0) break;
-    text.append(buffer.data(), static_cast<std::size_t>(count));
+  void read(std::string text, const std::string& file_name);
+};
+
+void Reading::read(std::string text, const std::string& file_name) {
+  Report report(sources);
+  Includer includer(sources, report);
+  documents = includer.read_all(std::move(text), file_name);
+  if (!documents.empty()) {
+    Config config;
+    SectionReader sections(sources, report, config);
+    for (std::size_t i = 1; i < documents.size(); ++i) sections.check_included(documents[i]);
+    merge_documents(documents, includer.is_complete(), sources, report);
+    sections.read_all(documents.front());
+    // Where a file is missing, what refers to it is no mistake.
+    if (includer.is_complete()) validate(config, documents.front(), report);
+    if (!report.has_error()) result.config = std::move(config);
   }
-  return text;
+  result.problems = report.take();
+  result.files = includer.take_files();
 }
 
-std::expected<std::string, std::string> read_file(const std::string& path) {
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor < 0) return std::unexpected(last_error());
-  auto text = read_limited(descriptor, largest_file);
-  ::close(descriptor);
-  return text;
+Problem cannot_read(const std::string& path, const std::string& why) {
+  Problem problem;
+  problem.place.file = path;
+  problem.message = fmt::format("cannot read the configuration: {}", why);
+  return problem;
 }
 
 }  // namespace
 
 LoadResult load_file(const std::string& path) {
-  auto text = read_file(path);
+  auto text = read_file(path, largest_file);
   if (text) return load_text(std::move(*text), path);
-  Problem problem;
-  problem.place.file = path;
-  problem.message = fmt::format("cannot read the configuration: {}", text.error());
-  return {std::nullopt, {std::move(problem)}};
+  return {std::nullopt, {cannot_read(path, text.error())}, {absolute_path(path)}};
 }
 
 LoadResult load_text(std::string text, const std::string& file_name) {
-  const Source source(std::move(text), file_name);
-  Report report(source);
-  LoadResult result;
-  if (auto root = read_document(source, report)) {
-    substitute_all(*root, report);
-    Config config;
-    SectionReader(source, report, config).read_all(*root);
-    validate(config, *root, report);
-    if (!report.has_error()) result.config = std::move(config);
+  Reading reading;
+  reading.read(std::move(text), file_name);
+  return std::move(reading.result);
+}
+
+ShowResult show_file(const std::string& path, bool with_defaults) {
+  auto text = read_file(path, largest_file);
+  if (text) return show_text(std::move(*text), path, with_defaults);
+  return {std::nullopt, {cannot_read(path, text.error())}};
+}
+
+ShowResult show_text(std::string text, const std::string& file_name, bool with_defaults) {
+  Reading reading;
+  reading.read(std::move(text), file_name);
+  ShowResult shown;
+  shown.problems = std::move(reading.result.problems);
+  if (reading.result.config) {
+    shown.text = write_effective(reading.documents.front(), reading.sources, with_defaults);
   }
-  result.problems = report.take();
-  return result;
+  return shown;
 }
 
 }  // namespace weir::config

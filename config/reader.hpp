@@ -1,7 +1,8 @@
 #pragma once
 // Reads a configuration: YAML text in, a Config or the list of everything that is wrong with it
-// out. It decides no rule itself: document.hpp knows YAML, schema.hpp the keys, validate.hpp what
-// must hold between them. Apart from reading files and the environment it has no effects.
+// out. It decides no rule itself: document.hpp knows YAML, include.hpp how files become one,
+// schema.hpp the keys, validate.hpp what must hold between them. Apart from reading files and the
+// environment it has no effects.
 
 #include <optional>
 #include <string>
@@ -14,12 +15,24 @@ namespace weir::config {
 
 struct LoadResult {
   std::optional<Config> config;   // set when there is no error; there may be warnings
-  std::vector<Problem> problems;  // sorted by place
+  std::vector<Problem> problems;  // sorted by file and place
+  // Absolute paths of the file itself and of all it includes, whether they could be read or not;
+  // those that end in `/` are the directories in which patterns were looked up.
+  std::vector<std::string> files;
 };
 
 LoadResult load_file(const std::string& path);
 
 // `file_name` is what problems show, and its directory is what relative paths are relative to.
 LoadResult load_text(std::string text, const std::string& file_name);
+
+struct ShowResult {
+  std::optional<std::string> text;  // set when there is no error
+  std::vector<Problem> problems;
+};
+
+// What is in force as YAML that loads again to the same configuration: effective.hpp.
+ShowResult show_file(const std::string& path, bool with_defaults);
+ShowResult show_text(std::string text, const std::string& file_name, bool with_defaults);
 
 }  // namespace weir::config

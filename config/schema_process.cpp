@@ -18,9 +18,8 @@ constexpr Key keys[] = {
      .type = Type::path,
      .many = Many::list,
      .standard = "[]",
-     .supported = false,
-     .harmless = "[]",
-     .help = "Files whose tls, listeners and upstreams are added to those of this file."},
+     .help = "Files whose tls, listeners and upstreams are added to those of this file; patterns "
+             "such as conf.d/*.yaml."},
     {.path = "watch",
      .type = Type::boolean,
      .standard = "false",

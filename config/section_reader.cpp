@@ -4,7 +4,6 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <filesystem>
 
 namespace weir::config {
 namespace {
@@ -29,12 +28,6 @@ bool is_empty(const Node& node) {
 
 }  // namespace
 
-SectionReader::SectionReader(const Source& source, Report& report, Config& config)
-    : source_(source),
-      report_(report),
-      target_{config},
-      directory_(std::filesystem::path(source.file_name()).parent_path().string()) {}
-
 void SectionReader::read_all(Node& root) {
   if (root.is_faulty) return;
   if (root.kind == Node::Kind::null) {
@@ -44,6 +37,31 @@ void SectionReader::read_all(Node& root) {
                   "write `key: value`, with a space after the colon");
   } else {
     read_keys(root, schema(), root.mark);
+  }
+}
+
+void SectionReader::check_included(Node& root) {
+  if (root.is_faulty || root.kind == Node::Kind::null) return;
+  if (root.kind != Node::Kind::map) {
+    report_.error(root.mark,
+                  fmt::format("an included file must be a map of keys, not {}", kind_of(root)));
+    return;
+  }
+  for (Entry& entry : root.entries) {
+    const SchemaNode* child = schema().child(entry.key);
+    path_.push_back(entry.key);
+    if (child == nullptr) {
+      path_.clear();
+      report_unknown(entry, schema());
+    } else if (entry.key == "include" || entry.key == "version") {
+      read(entry.value, *child, entry.key_mark);
+    } else if (child->key->type != Type::named) {
+      report_misplaced(entry);
+    } else if (entry.value.kind != Node::Kind::map && entry.value.kind != Node::Kind::null &&
+               !entry.value.is_faulty) {
+      report_wrong_kind(entry.value, *child->key, entry.key_mark);
+    }
+    path_.clear();
   }
 }
 
@@ -73,7 +91,8 @@ void SectionReader::read_section(Node& node, const SchemaNode& schema_node, Mark
   const Key& key = *schema_node.key;
   if (node.kind == Node::Kind::scalar && !key.off_is.empty()) {
     const SchemaNode& child = *schema_node.child(key.off_is);
-    const auto value = parse_value(*child.key, {node.text, node.is_text, directory_});
+    const auto value =
+        parse_value(*child.key, {node.text, node.is_text, sources_.of(node.mark).directory()});
     if (value && split_words(child.key->words).at(0) == value->text) {
       read(node, child, key_mark);
       return;
@@ -194,14 +213,14 @@ void SectionReader::read_values(Node& node, const SchemaNode& schema_node, Mark 
 }
 
 void SectionReader::read_scalar(Node& node, const Key& key) {
-  auto value = parse_value(key, {node.text, node.is_text, directory_});
+  auto value = parse_value(key, {node.text, node.is_text, sources_.of(node.mark).directory()});
   if (!value) {
     node.is_faulty = true;
     report_.error(node.mark, value.error().message, value.error().hint);
     return;
   }
   if (key.set == nullptr) return;
-  value->place = source_.place(node.mark);
+  value->place = sources_.place(node.mark);
   key.set(target_, *value);
 }
 
@@ -239,7 +258,7 @@ void SectionReader::enter(const SchemaNode& schema_node, std::string_view name, 
   if (schema_node.key->set == nullptr) return;
   Value value;
   value.text = name;
-  value.place = source_.place(mark);
+  value.place = sources_.place(mark);
   schema_node.key->set(target_, value);
 }
 
@@ -265,6 +284,12 @@ std::string SectionReader::report_unknown(const Entry& entry, const SchemaNode& 
   report_.error(entry.key_mark,
                 fmt::format("unknown key {} in {}", in_backticks(entry.key), here()), hint);
   return meant;
+}
+
+void SectionReader::report_misplaced(const Entry& entry) {
+  report_.error(entry.key_mark,
+                fmt::format("{} cannot stand in an included file", in_backticks(entry.key)),
+                fmt::format("this key belongs in {}", in_backticks(sources_.at(0).file_name())));
 }
 
 void SectionReader::report_wrong_kind(Node& node, const Key& key, Mark key_mark) {

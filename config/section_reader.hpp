@@ -15,9 +15,13 @@ namespace weir::config {
 
 class SectionReader {
  public:
-  SectionReader(const Source& source, Report& report, Config& config);
+  SectionReader(const Sources& sources, Report& report, Config& config)
+      : sources_(sources), report_(report), target_{config} {}
 
   void read_all(Node& root);
+  // Checks the top level of a file that another one includes: which keys may stand there, and that
+  // those whose contents read_all() will meet in the merged document are maps.
+  void check_included(Node& root);
 
  private:
   void read(Node& node, const SchemaNode& schema_node, Mark key_mark);
@@ -34,15 +38,15 @@ class SectionReader {
   void enter(const SchemaNode& schema_node, std::string_view name, Mark mark);
   // The key that was probably meant, or "".
   std::string report_unknown(const Entry& entry, const SchemaNode& schema_node);
+  void report_misplaced(const Entry& entry);
   void report_wrong_kind(Node& node, const Key& key, Mark key_mark);
   void report_no_value(const Key& key, Mark key_mark);
   // "`upstreams.api`", or "the file" at the top.
   std::string here() const;
 
-  const Source& source_;
+  const Sources& sources_;
   Report& report_;
   Target target_;
-  std::string directory_;
   std::vector<std::string> path_;  // where the walk is, for messages
 };
 

@@ -14,8 +14,8 @@ bool starts_character(char byte) {
 
 }  // namespace
 
-Source::Source(std::string text, std::string file_name)
-    : text_(std::move(text)), file_name_(std::move(file_name)) {
+Source::Source(std::string text, std::string file_name, int number)
+    : text_(std::move(text)), file_name_(std::move(file_name)), number_(number) {
   if (text_.starts_with("\xEF\xBB\xBF")) text_.erase(0, 3);
   line_starts_.push_back(0);
   for (std::size_t i = 0; i < text_.size(); ++i) {
@@ -43,7 +43,7 @@ std::size_t Source::offset(Mark mark) const {
 Mark Source::mark_at(std::size_t offset) const {
   const auto next = std::ranges::upper_bound(line_starts_, offset);
   const auto line = next - line_starts_.begin();
-  return {static_cast<int>(line), static_cast<int>(offset - *std::prev(next)) + 1};
+  return mark(static_cast<int>(line), static_cast<int>(offset - *std::prev(next)) + 1);
 }
 
 Place Source::place(Mark mark) const {
@@ -53,6 +53,15 @@ Place Source::place(Mark mark) const {
   const auto characters = std::ranges::count_if(before, starts_character);
   const auto uncounted = bytes - before.size();
   return {file_name_, mark.line, static_cast<int>(characters) + static_cast<int>(uncounted) + 1};
+}
+
+const Source& Sources::add(std::string text, std::string file_name) {
+  return all_.emplace_back(std::move(text), std::move(file_name), static_cast<int>(all_.size()));
+}
+
+std::size_t Sources::find(std::string_view file_name) const {
+  const auto found = std::ranges::find(all_, file_name, &Source::file_name);
+  return static_cast<std::size_t>(found - all_.begin());
 }
 
 }  // namespace weir::config

@@ -23,8 +23,9 @@ std::size_t utf8_length(std::string_view text) {
 bool check_text(const Source& source, std::size_t largest, Report& report) {
   const std::string_view text = source.text();
   if (text.size() > largest) {
-    report.error(Mark{}, fmt::format("the file has {} bytes; the most that is read is {} MiB",
-                                     text.size(), largest >> 20U));
+    report.error(source.mark(0, 0),
+                 fmt::format("the file has {} bytes; the most that is read is {} MiB", text.size(),
+                             largest >> 20U));
     return false;
   }
   for (std::size_t i = 0; i < text.size();) {
@@ -49,7 +50,7 @@ bool check_text(const Source& source, std::size_t largest, Report& report) {
 std::optional<Mark> tab_before(const Source& source, Mark mark) {
   const std::string_view line = source.line(mark.line);
   for (std::size_t i = 0; i < line.size() && static_cast<int>(i) < mark.column; ++i) {
-    if (line[i] == '\t') return Mark{mark.line, static_cast<int>(i) + 1};
+    if (line[i] == '\t') return source.mark(mark.line, static_cast<int>(i) + 1);
     if (line[i] != ' ') return std::nullopt;
   }
   return std::nullopt;

@@ -2,16 +2,19 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cctype>
 #include <cerrno>
+#include <limits>
 #include <map>
 #include <set>
 #include <system_error>
 
+#include "config/oddity.hpp"
 #include "config/overlap.hpp"
 #include "config/reachability.hpp"
 
@@ -32,6 +35,13 @@ std::string fault_of_file(const std::string& path) {
   }
   ::close(descriptor);
   return fault;
+}
+
+// The process raises its limit to this one when it starts.
+std::uint64_t most_descriptors() {
+  rlimit limit{};
+  const bool is_known = ::getrlimit(RLIMIT_NOFILE, &limit) == 0;
+  return is_known ? limit.rlim_max : std::numeric_limits<std::uint64_t>::max();
 }
 
 class Validator {
@@ -82,6 +92,7 @@ void Validator::run() {
   }
   report_overlaps(config_, report_);
   warn_unused();
+  warn_odd(config_, root_, most_descriptors(), report_);
 }
 
 void Validator::check_listener(const Listener& listener) {

@@ -15,16 +15,16 @@ namespace {
 constexpr int wrong = 2;
 
 // Commands of the language that do not work yet: refused by name.
-constexpr std::array<std::string_view, 8> later{"show-config", "plan", "reload",      "drain",
-                                                "status",      "top",  "connections", "kill"};
+constexpr std::array<std::string_view, 7> later{"plan", "reload",      "drain", "status",
+                                                "top",  "connections", "kill"};
 
 // CLI11 reports an unknown command as an extra argument; a near one is worth naming.
 Answer unknown(const std::string& word) {
   for (const std::string_view name : later) {
     if (word == name) return {"weir " + word + ": not supported yet\n", wrong};
   }
-  const std::vector<std::string_view> commands{"run",  "check",   "explain", "schema",
-                                               "demo", "version", "help"};
+  const std::vector<std::string_view> commands{"run",    "check", "show-config", "explain",
+                                               "schema", "demo",  "version",     "help"};
   const std::string near = config::did_you_mean(word, commands);
   return {"weir: unknown command `" + word + "`" + (near.empty() ? "" : ", " + near) +
               "\nRun `weir help` for the commands.\n",
@@ -47,13 +47,18 @@ std::expected<CommandLine, Answer> parse_command_line(int argc, const char* cons
   auto* run = app.add_subcommand("run", "serve by a configuration");
   auto* check = app.add_subcommand("check", "say whether a configuration is good");
   bool probe = false;
+  check->add_option("--format", line.check_format, "text, or json for programs")
+      ->check(CLI::IsMember({"text", "json"}))
+      ->capture_default_str();
   check->add_flag("--probe", probe, "also dial the endpoints (not supported yet)");
   auto* explain = app.add_subcommand("explain", "say what a connection would get, and why");
   explain->add_option("--listener", line.question.listener, "where it comes in")->required();
   explain->add_option("--server-name", line.question.server_name, "the name it asks for");
   explain->add_option("--alpn", line.question.alpn, "the protocol it offers");
   explain->add_option("--client", line.question.client, "the address it comes from");
-  for (CLI::App* command : {run, check, explain}) {
+  auto* show = app.add_subcommand("show-config", "print the configuration that is in force");
+  show->add_flag("--defaults", line.show_defaults, "every key, and where its value comes from");
+  for (CLI::App* command : {run, check, show, explain}) {
     command->add_option("-c,--config", line.config_path, "the configuration")
         ->capture_default_str();
   }
@@ -84,6 +89,7 @@ std::expected<CommandLine, Answer> parse_command_line(int argc, const char* cons
   if (check->parsed()) line.command = CommandLine::Command::check;
   if (explain->parsed()) line.command = CommandLine::Command::explain;
   if (schema->parsed()) line.command = CommandLine::Command::schema;
+  if (show->parsed()) line.command = CommandLine::Command::show_config;
   if (demo->parsed()) line.command = CommandLine::Command::demo;
   if (version->parsed() || version_flag) line.command = CommandLine::Command::version;
   if (help->parsed() || line.command == CommandLine::Command::help) {

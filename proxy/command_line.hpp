@@ -10,9 +10,11 @@
 namespace weir::proxy {
 
 struct CommandLine {
-  enum class Command { run, check, explain, schema, demo, version, help };
+  enum class Command { run, check, show_config, explain, schema, demo, version, help };
   Command command = Command::help;
   std::string config_path = "/etc/weir/weir.yaml";
+  std::string check_format = "text";  // or "json"
+  bool show_defaults = false;
   ExplainQuestion question;
   bool as_reference = false;  // schema: as a page for people
   std::uint16_t demo_tls_port = 8443;

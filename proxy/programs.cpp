@@ -6,11 +6,14 @@
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <fstream>
+#include <map>
 #include <memory>
 #include <string>
 
@@ -21,11 +24,15 @@
 #include "proxy/access_log_format.hpp"
 #include "proxy/demo.hpp"
 #include "proxy/explain.hpp"
+#include "proxy/name_check.hpp"
+#include "proxy/problem_list.hpp"
 #include "proxy/server.hpp"
 #include "proxy/version.hpp"
 
 namespace weir::proxy {
 namespace {
+
+using namespace std::chrono_literals;
 
 constexpr int good = 0;
 constexpr int failed = 1;
@@ -35,35 +42,48 @@ bool colour_wanted() {
   return ::isatty(STDERR_FILENO) == 1 && std::getenv("NO_COLOR") == nullptr;
 }
 
-// Problems of certificates are found after the reader has gone: the lines are read again.
-void add_source_lines(std::vector<config::Problem>& problems, const std::string& path) {
+// Problems of certificates and names are found after the reader has gone: the lines are read again.
+void add_source_lines(std::vector<config::Problem>& problems) {
+  std::map<std::string, std::vector<std::string>> files;
   for (config::Problem& problem : problems) {
-    std::ifstream file(path);
-    for (int line = 0; line < problem.place.line && std::getline(file, problem.source_line);
-         ++line) {
+    const auto [lines, is_new] = files.try_emplace(problem.place.file);
+    std::ifstream file(is_new ? problem.place.file : "");
+    for (std::string line; std::getline(file, line);) lines->second.push_back(line);
+    const auto number = static_cast<std::size_t>(problem.place.line);
+    if (number > 0 && number <= lines->second.size()) {
+      problem.source_line = lines->second[number - 1];
     }
   }
 }
 
-// Configuration and the certificates that it names. Reports on stderr; null when it cannot run.
+bool is_error(const config::Problem& problem) {
+  return problem.severity == config::Problem::Severity::error;
+}
+
+// Configuration and the certificates that it names. Without errors there is a configuration.
 struct Loaded {
   std::unique_ptr<config::Config> config;
   TlsStore tls;
+  std::vector<config::Problem> problems;
 };
 
 std::unique_ptr<Loaded> load(const std::string& path) {
   config::LoadResult read = config::load_file(path);
   auto loaded = std::make_unique<Loaded>();
+  loaded->problems = std::move(read.problems);
   if (read.config) {
     loaded->config = std::make_unique<config::Config>(std::move(*read.config));
     std::vector<config::Problem> problems;
     loaded->tls = TlsStore::make(*loaded->config, problems);
-    add_source_lines(problems, path);
-    read.problems.insert(read.problems.end(), problems.begin(), problems.end());
-    if (!problems.empty()) loaded->config.reset();
+    add_source_lines(problems);
+    loaded->problems.insert(loaded->problems.end(), problems.begin(), problems.end());
+    if (std::ranges::any_of(problems, is_error)) loaded->config.reset();
   }
-  std::fputs(config::render(read.problems, colour_wanted()).c_str(), stderr);
-  return loaded->config ? std::move(loaded) : nullptr;
+  return loaded;
+}
+
+void print_problems(const std::vector<config::Problem>& problems) {
+  std::fputs(config::render(problems, colour_wanted()).c_str(), stderr);
 }
 
 // One JSON object a line.
@@ -103,23 +123,44 @@ void start_log(const config::Log& log) {
 
 int run(const std::string& path) {
   const std::unique_ptr<Loaded> loaded = load(path);
-  if (loaded == nullptr) return wrong;
+  print_problems(loaded->problems);
+  if (loaded->config == nullptr) return wrong;
   start_log(loaded->config->log);
   return std::make_unique<Server>(*loaded->config, std::move(loaded->tls))->run();
 }
 
-int check(const std::string& path) {
-  const std::unique_ptr<Loaded> loaded = load(path);
-  if (loaded == nullptr) return wrong;
-  fmt::print("{}: good ({} listener{}, {} upstream{})\n", path, loaded->config->listeners.size(),
-             loaded->config->listeners.size() == 1 ? "" : "s", loaded->config->upstreams.size(),
-             loaded->config->upstreams.size() == 1 ? "" : "s");
+int check(const CommandLine& command) {
+  const std::unique_ptr<Loaded> loaded = load(command.config_path);
+  const bool is_good = loaded->config != nullptr;
+  if (is_good) {
+    std::vector<config::Problem> problems = names_not_found(*loaded->config, 2s);
+    add_source_lines(problems);
+    loaded->problems.insert(loaded->problems.end(), problems.begin(), problems.end());
+  }
+  if (command.check_format == "json") {
+    fmt::print("{}", problems_as_json(is_good, loaded->problems));
+    return is_good ? good : wrong;
+  }
+  print_problems(loaded->problems);
+  if (!is_good) return wrong;
+  fmt::print("{}: good ({} listener{}, {} upstream{})\n", command.config_path,
+             loaded->config->listeners.size(), loaded->config->listeners.size() == 1 ? "" : "s",
+             loaded->config->upstreams.size(), loaded->config->upstreams.size() == 1 ? "" : "s");
+  return good;
+}
+
+int show_config(const CommandLine& command) {
+  const config::ShowResult shown = config::show_file(command.config_path, command.show_defaults);
+  print_problems(shown.problems);
+  if (!shown.text) return wrong;
+  fmt::print("{}", *shown.text);
   return good;
 }
 
 int explain(const CommandLine& command) {
   const std::unique_ptr<Loaded> loaded = load(command.config_path);
-  if (loaded == nullptr) return wrong;
+  print_problems(loaded->problems);
+  if (loaded->config == nullptr) return wrong;
   const auto explanation = proxy::explain(*loaded->config, loaded->tls, command.question);
   if (!explanation) {
     fmt::print(stderr, "weir: {}\n", explanation.error());
@@ -170,8 +211,8 @@ int demo(const CommandLine& command) {
   const config::Config config = demo_config(command, one, two);
   std::vector<config::Problem> problems;
   TlsStore tls = TlsStore::make(config, problems);
-  if (!problems.empty()) {
-    std::fputs(config::render(problems, colour_wanted()).c_str(), stderr);
+  if (std::ranges::any_of(problems, is_error)) {
+    print_problems(problems);
     return failed;
   }
   const auto server = std::make_unique<Server>(config, std::move(tls));
@@ -186,7 +227,9 @@ int dispatch(const CommandLine& command) {
     case CommandLine::Command::run:
       return run(command.config_path);
     case CommandLine::Command::check:
-      return check(command.config_path);
+      return check(command);
+    case CommandLine::Command::show_config:
+      return show_config(command);
     case CommandLine::Command::explain:
       return explain(command);
     case CommandLine::Command::schema:

@@ -113,6 +113,7 @@ bool TlsServer::State::add(const config::Certificate& files,
                            std::vector<config::Problem>& problems) {
   const std::optional<KeyedCertificate> loaded = load_certificate(files, problems);
   if (!loaded) return false;
+  warn_of_expiry(*loaded, files, std::chrono::system_clock::now(), problems);
   ContextPointer context(SSL_CTX_new_ex(nullptr, tls_properties(), TLS_server_method()),
                          &SSL_CTX_free);
   set_common(context.get());
@@ -357,6 +358,9 @@ bool TlsClient::State::make(ContextPointer& made, std::vector<config::Problem>& 
   if (settings.certificate) {
     const auto loaded = load_certificate(*settings.certificate, problems);
     if (!loaded || !use_certificate(fresh, *loaded, *settings.certificate, problems)) return false;
+    if (context.get() == fresh) {
+      warn_of_expiry(*loaded, *settings.certificate, std::chrono::system_clock::now(), problems);
+    }
   }
   SSL_CTX_set_session_cache_mode(fresh, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL_STORE);
   SSL_CTX_sess_set_new_cb(fresh, &State::keep_session);

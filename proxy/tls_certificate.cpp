@@ -1,5 +1,7 @@
 #include "proxy/tls_certificate.hpp"
 
+#include <fmt/chrono.h>
+#include <fmt/format.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
@@ -140,6 +142,22 @@ std::optional<KeyedCertificate> load_certificate(const config::Certificate& file
   loaded.display_name = loaded.server_names.front();
   loaded.not_after = not_after(leaf);
   return loaded;
+}
+
+void warn_of_expiry(const KeyedCertificate& certificate, const config::Certificate& files,
+                    std::chrono::system_clock::time_point now,
+                    std::vector<config::Problem>& problems) {
+  constexpr auto early = std::chrono::days(30);
+  const auto left = certificate.not_after - now;
+  if (files.cert_pem || left >= early) return;  // the demo's is made for the hour
+  const std::string when =
+      fmt::format("{:%Y-%m-%d %H:%M} UTC",
+                  fmt::gmtime(std::chrono::system_clock::to_time_t(certificate.not_after)));
+  const auto days = std::chrono::floor<std::chrono::days>(left).count();
+  std::string what = fmt::format("expires in {} day{}, at {}", days, days == 1 ? "" : "s", when);
+  if (left < std::chrono::seconds(0)) what = "has expired at " + when;
+  problems.push_back(tls_problem(files.cert_place, "the certificate `" + files.cert + "` " + what));
+  problems.back().severity = config::Problem::Severity::warning;
 }
 
 bool use_certificate(SSL_CTX* context, const KeyedCertificate& certificate,

@@ -37,6 +37,11 @@ std::optional<KeyedCertificate> load_certificate(const config::Certificate& file
 // each certificate: in the middle of a handshake, when several workers share the certificate.
 void prepare(X509* certificate);
 
+// Adds a warning when the certificate has expired or will within 30 days.
+void warn_of_expiry(const KeyedCertificate& certificate, const config::Certificate& files,
+                    std::chrono::system_clock::time_point now,
+                    std::vector<config::Problem>& problems);
+
 bool use_certificate(SSL_CTX* context, const KeyedCertificate& certificate,
                      const config::Certificate& files, std::vector<config::Problem>& problems);
 

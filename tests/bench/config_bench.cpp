@@ -32,7 +32,14 @@ void load(benchmark::State& state) {
   }
   state.SetItemsProcessed(state.iterations() * std::ranges::count(text, '\n'));
 }
+void show(benchmark::State& state) {
+  const std::string text = text_of(state.range(0));
+  for (auto _ : state) benchmark::DoNotOptimize(show_text(text, "large.yaml", true));
+  state.SetItemsProcessed(state.iterations() * std::ranges::count(text, '\n'));
+}
+
 BENCHMARK(load)->Arg(20'000)->Unit(benchmark::kMillisecond);
+BENCHMARK(show)->Arg(20'000)->Unit(benchmark::kMillisecond);
 
 }  // namespace
 }  // namespace weir::config

@@ -72,6 +72,8 @@ TEST(Diagnostic, SuggestsTheNearestName) {
   EXPECT_EQ(nearest("enpoints", keys), "endpoints");
   EXPECT_EQ(nearest("Max-Idle", keys), "max_idle");
   EXPECT_EQ(nearest("pol", keys), "pool");
+  EXPECT_EQ(nearest("tsl", keys), "tls");
+  EXPECT_EQ(nearest("polo", keys), "pool");
   EXPECT_EQ(nearest("log", keys), "");
   EXPECT_EQ(nearest("something", keys), "");
   EXPECT_EQ(nearest("", keys), "");
@@ -81,8 +83,9 @@ TEST(Diagnostic, SuggestsTheNearestName) {
 }
 
 TEST(Report, SortsKeepsAFewHundredAndCountsTheRest) {
-  const Source source("a\nb\n", "weir.yaml");
-  Report report(source);
+  Sources sources;
+  sources.add("a\nb\n", "weir.yaml");
+  Report report(sources);
   report.error(Mark{2, 1}, "second");
   report.warning(Place{"weir.yaml", 1, 1}, "first");
   for (int i = 0; i < 1000; ++i) report.error(Mark{3, i + 1}, "more");

@@ -11,15 +11,17 @@ using testing::Contains;
 using testing::ElementsAre;
 
 std::vector<Problem> document_problems(const std::string& text) {
-  const Source source(text, file_name);
-  Report report(source);
+  Sources sources;
+  const Source& source = sources.add(text, file_name);
+  Report report(sources);
   read_document(source, report);
   return report.take();
 }
 
 TEST(Document, KnowsThePlaceOfEveryKeyAndValue) {
-  const Source source("a: 1\nb:\n  - x\n  - {c: \"d\"}\n", file_name);
-  Report report(source);
+  Sources sources;
+  const Source& source = sources.add("a: 1\nb:\n  - x\n  - {c: \"d\"}\n", file_name);
+  Report report(sources);
   const auto root = read_document(source, report);
   ASSERT_TRUE(root);
   ASSERT_EQ(root->entries.size(), 2U);
@@ -44,6 +46,21 @@ TEST(Document, ReportsTabsAsIndentation) {
   EXPECT_THAT(document_problems("a:\t1\t# tab\nb: 'x\n\ty'\n"), ElementsAre());
 }
 
+TEST(Document, BlamesTheLineWhoseIndentationIsOdd) {
+  // The parser stops at the last line of each.
+  const std::string usual = "u:\n  v:\n    w: 1\n";
+  EXPECT_THAT(document_problems(usual + "a:\n  b: 1\n  x:\n     c: 1\n    d: 1\n"),
+              ElementsAre(error_at(7, 6, "is indented by 5, and line 8 below it by 4")));
+  EXPECT_THAT(document_problems(usual + "a:\n  b:\n   x:\n      - c\n    d: 1\n"),
+              ElementsAre(error_at(6, 4, "is indented by 3, and line 8 below it by 4")));
+  EXPECT_THAT(document_problems(" a: 1\n\nb:\n  c: 1\n"),
+              ElementsAre(error_at(1, 2, "is indented by 1, and line 3 below it by 0")));
+  EXPECT_THAT(document_problems(usual + "a:\n  b: 1\n d: 1\n"),
+              ElementsAre(error_at(6, 2, "fits no key above")));
+  EXPECT_THAT(document_problems("a: 1\n---\nb: 1\n"),
+              ElementsAre(error_at(2, 1, "a second document starts here")));
+}
+
 TEST(Document, ReportsDuplicateKeysWithBothPlaces) {
   EXPECT_THAT(document_problems("a: 1\nb: {c: 1, c: 2}\na: 3\na: 4\n"),
               ElementsAre(error_at(2, 11, "`c` is already written at weir.yaml:2:5"),
@@ -52,8 +69,9 @@ TEST(Document, ReportsDuplicateKeysWithBothPlaces) {
 }
 
 TEST(Document, RepeatsAnchoredValuesAtTheAlias) {
-  const Source source("a: &x {k: v}\nb: *x\n", file_name);
-  Report report(source);
+  Sources sources;
+  const Source& source = sources.add("a: &x {k: v}\nb: *x\n", file_name);
+  Report report(sources);
   const auto root = read_document(source, report);
   ASSERT_TRUE(root);
   const Node& repeated = root->entries[1].value;

@@ -3,8 +3,13 @@
 
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <ostream>
+#include <regex>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -66,6 +71,22 @@ inline auto error_at(int line, int column, const std::string& text) {
 
 inline auto warning_at(int line, int column, const std::string& text) {
   return IsProblem(Problem::Severity::warning, line, column, text);
+}
+
+// The example configurations, with certificates that are there.
+inline std::vector<std::string> example_texts() {
+  std::vector<std::filesystem::path> paths;
+  for (const auto& entry : std::filesystem::directory_iterator(WEIR_ROOT "/deploy/examples")) {
+    if (entry.path().extension() == ".yaml") paths.push_back(entry.path());
+  }
+  std::ranges::sort(paths);
+  std::vector<std::string> texts;
+  for (const auto& path : paths) {
+    std::ifstream file(path);
+    const std::string text{std::istreambuf_iterator<char>(file), {}};
+    texts.push_back(std::regex_replace(text, std::regex("certs/[\\w.-]+"), "/dev/null"));
+  }
+  return texts;
 }
 
 // A file that exists while the test runs.

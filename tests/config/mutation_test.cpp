@@ -36,7 +36,7 @@ upstreams:
     endpoints:
       - { address: "10.0.0.5:9000", weight: 0, tier: 1 }
       - address: unix:/x
-    tls: { server_name: api.internal, verify: false }
+    tls: { server_name: api.internal, verify: true }
     pool:
       mode: off
       min_idle: 2

@@ -188,9 +188,9 @@ TEST(Reader, AcceptsZeroAndOffWhereTheySwitchOff) {
 
 TEST(Reader, AcceptsBooleansAsPeopleWriteThem) {
   for (const char* text : {"false", "off", "no", "False", "OFF"}) {
-    const Config config =
-        config_of(smallest + "    tls: { server_name: a.example, verify: " + text + " }\n");
-    EXPECT_FALSE(config.upstreams[0].tls->verify) << text;
+    const auto config =
+        load(smallest + "    tls: { server_name: a.example, verify: " + text + " }\n").config;
+    EXPECT_FALSE(config.value().upstreams[0].tls->verify) << text;
   }
 }
 

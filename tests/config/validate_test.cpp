@@ -128,7 +128,8 @@ TEST(Validate, NeedsANameToVerifyOnUnixSockets) {
   const std::string text = with_endpoints("      - { address: \"unix:/run/x\" }\n");
   EXPECT_THAT(problems_of(text + "    tls: {}\n"), ElementsAre(error_at(10, 5, "unix socket")));
   EXPECT_THAT(problems_of(text + "    tls: { server_name: a.x }\n"), IsEmpty());
-  EXPECT_THAT(problems_of(text + "    tls: { verify: false }\n"), IsEmpty());
+  EXPECT_THAT(problems_of(text + "    tls: { verify: false }\n"),
+              ElementsAre(warning_at(10, 20, "not verified")));
   EXPECT_THAT(problems_of(smallest + "    tls: {}\n"), IsEmpty());
 }
 

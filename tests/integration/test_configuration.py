@@ -3,8 +3,10 @@
 In the texts below a § stands right before the place that has to be reported.
 """
 
+import json
 import os
 import re
+import time
 
 import pytest
 
@@ -214,6 +216,16 @@ def test_an_unused_upstream_is_a_warning(directory):
     assert not reported_places(output)
 
 
+def test_a_name_that_is_not_found_is_a_warning(directory):
+    text = changed('"127.0.0.1:9000"', '§"weir-test.invalid:9000"')
+    begun = time.monotonic()
+    status, output, places = check(directory, text)
+    assert time.monotonic() - begun < 10
+    assert status == 0
+    assert reported_places(output, "warning") == places
+    assert "weir-test.invalid" in output
+
+
 def test_variables_come_from_the_environment(directory):
     text = changed('"127.0.0.1:9000"', '"127.0.0.1:${WEIR_TEST_PORT}"').replace(
         "mode: tcp", 'mode: "${WEIR_TEST_MODE:-tcp}"')
@@ -221,6 +233,54 @@ def test_variables_come_from_the_environment(directory):
     assert status == 0, output
     status, output, _ = check(directory, text, env={**os.environ, "WEIR_TEST_PORT": "90000"})
     assert status == 2, output
+
+
+def test_a_check_for_programs_is_one_object(directory):
+    path = os.path.join(directory, "weir.yaml")
+    for text, good in ((GOOD, True), (changed("tcp", "udp"), False)):
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        done = command("check", "--format", "json", "-c", path)
+        assert done.stderr == ""
+        assert done.returncode == (0 if good else 2)
+        answer = json.loads(done.stdout)
+        assert answer["good"] is good
+        assert len(answer["problems"]) == (0 if good else 1)
+    problem = answer["problems"][0]
+    assert (problem["severity"], problem["file"], problem["line"]) == ("error", path, 5)
+    assert problem["source_line"] == "    mode: udp"
+    assert problem["column"] == 11 and problem["message"] and "hint" in problem
+
+
+def test_the_configuration_in_force_loads_again(directory):
+    path = os.path.join(directory, "weir.yaml")
+    again = os.path.join(directory, "again.yaml")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(GOOD)
+    for options in ([], ["--defaults"]):
+        done = command("show-config", *options, "-c", path)
+        assert (done.returncode, done.stderr) == (0, "")
+        with open(again, "w", encoding="utf-8") as file:
+            file.write(done.stdout)
+        assert command("check", "-c", again).returncode == 0
+        assert (f'    bind: "127.0.0.1:0"  # {path}:4\n' in done.stdout) is bool(options)
+        assert ("  timeout: 30s  # default\n" in done.stdout) is bool(options)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(changed("tcp", "udp"))
+    done = command("show-config", "-c", path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "weir.yaml:5:11" in done.stderr
+
+
+def test_included_files_are_part_of_the_configuration(directory):
+    text = GOOD[:GOOD.index("upstreams:")] + "include: [conf.d/*.yaml]\n"
+    os.mkdir(os.path.join(directory, "conf.d"))
+    with open(os.path.join(directory, "conf.d", "api.yaml"), "w", encoding="utf-8") as file:
+        file.write(GOOD[GOOD.index("upstreams:"):].replace("9000", "90000"))
+    status, output, _ = check(directory, text)
+    assert status == 2
+    assert "conf.d/api.yaml:4:18: error: port `90000`" in output
+    assert '      - address: "127.0.0.1:90000"\n' in output
 
 
 def test_a_file_that_is_not_there(directory):

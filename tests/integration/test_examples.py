@@ -19,7 +19,9 @@ def test_an_example_is_accepted(path, directory, certificates):
     put_certificates(copy, certificates)
     done = command("check", "-c", copy)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "warning" not in (done.stdout + done.stderr).lower()
+    warnings = [line for line in (done.stdout + done.stderr).splitlines() if "warning:" in line]
+    # Their names are found where they run.
+    assert not [line for line in warnings if "the name is not found here" not in line]
 
 
 def put_certificates(path, certificates):

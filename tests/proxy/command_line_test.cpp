@@ -24,6 +24,20 @@ TEST(CommandLine, TakesAnotherFile) {
   EXPECT_EQ(parse({"check", "--config", "y.yaml"}).value().config_path, "y.yaml");
 }
 
+TEST(CommandLine, TakesTheFormatOfACheck) {
+  EXPECT_EQ(parse({"check"}).value().check_format, "text");
+  EXPECT_EQ(parse({"check", "--format", "json"}).value().check_format, "json");
+  EXPECT_EQ(parse({"check", "--format", "xml"}).error().status, 2);
+}
+
+TEST(CommandLine, ShowsAConfiguration) {
+  const auto line = parse({"show-config", "--defaults", "-c", "x.yaml"}).value();
+  EXPECT_EQ(line.command, CommandLine::Command::show_config);
+  EXPECT_TRUE(line.show_defaults);
+  EXPECT_EQ(line.config_path, "x.yaml");
+  EXPECT_FALSE(parse({"show-config"}).value().show_defaults);
+}
+
 TEST(CommandLine, TakesTheDemosPorts) {
   const auto line =
       parse({"demo", "--tls-port", "1", "--plain-port", "2", "--admin-port", "3"}).value();

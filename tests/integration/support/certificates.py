@@ -52,7 +52,7 @@ class Certificates:
                                            ["-addext", f"subjectAltName=DNS:{name}"])
         return self._issued[key]
 
-    def _make(self, file, kind, subject, extension, days=30):
+    def _make(self, file, kind, subject, extension, days=365):
         made = Certificate(*(os.path.join(self.directory, f"{file}.{end}")
                              for end in ("pem", "key")))
         done = run("openssl", "req", "-x509", *_KEYS[kind], "-nodes", "-days", days,

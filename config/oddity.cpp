@@ -1,0 +1,64 @@
+#include "config/oddity.hpp"
+
+#include <fmt/format.h>
+
+namespace weir::config {
+namespace {
+
+// A drain ends what is still open when its time is over. The default of either time is nobody's
+// choice, and below the other in most configurations.
+void warn_of_drain(const Config& config, const Node& root, Report& report) {
+  const Entry* timeout = root.find({"drain", "timeout"});
+  if (timeout == nullptr || has_fault(timeout->value)) return;
+  if (config.drain.timeout == Duration::zero() || config.drain.timeout == Drain{}.timeout) return;
+  const Entry* listeners = root.find("listeners");
+  for (std::size_t i = 0; i < config.listeners.size(); ++i) {
+    const Duration time = config.listeners[i].timeouts.idle;
+    if (time <= config.drain.timeout || time == ListenerTimeouts{}.idle) continue;
+    const Node& written = listeners->value.entries[i].value;
+    const Entry* idle = written.find({"timeouts", "idle"});
+    report.warning(
+        timeout->value.mark,
+        fmt::format("a drain waits {} for sessions that the listener {} lets be silent "
+                    "for {}",
+                    timeout->value.text, in_backticks(config.listeners[i].name), idle->value.text),
+        "those that are quiet then are cut off");
+    return;
+  }
+}
+
+void warn_of_connections(const Config& config, const Node& root, std::uint64_t descriptors,
+                         Report& report) {
+  const Entry* connections = root.find({"limits", "connections"});
+  const std::uint64_t needed = std::uint64_t{2} * config.limits.connections;
+  if (connections == nullptr || has_fault(connections->value) || needed <= descriptors) return;
+  report.warning(
+      connections->value.mark,
+      fmt::format(
+          "{} connections need {} descriptors, one at each end, and RLIMIT_NOFILE allows {}",
+          config.limits.connections, needed, descriptors),
+      "raise the hard limit (`LimitNOFILE=` of systemd), or leave the key out");
+}
+
+void warn_of_trust(const Config& config, const Node& root, Report& report) {
+  const Entry* upstreams = root.find("upstreams");
+  for (std::size_t i = 0; i < config.upstreams.size(); ++i) {
+    if (!config.upstreams[i].tls || config.upstreams[i].tls->verify) continue;
+    const Entry* verify = upstreams->value.entries[i].value.find({"tls", "verify"});
+    if (verify == nullptr || has_fault(verify->value)) continue;
+    report.warning(verify->value.mark,
+                   "the servers' certificates are not verified: whoever is on the way can read and "
+                   "change everything",
+                   "`ca` names the authority of certificates that are not public");
+  }
+}
+
+}  // namespace
+
+void warn_odd(const Config& config, const Node& root, std::uint64_t descriptors, Report& report) {
+  warn_of_drain(config, root, report);
+  warn_of_connections(config, root, descriptors, report);
+  warn_of_trust(config, root, report);
+}
+
+}  // namespace weir::config
