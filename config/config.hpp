@@ -168,7 +168,6 @@ struct Dns {
   Duration max = 5min;
   std::vector<Address> servers;  // empty = those of /etc/resolv.conf
   Place place;
-  Place max_place;
 };
 
 enum class Balance { round_robin, least_connections, random_two, hash };

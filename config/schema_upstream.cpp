@@ -76,11 +76,7 @@ constexpr Key keys[] = {
      .standard = "5m",
      .least = 10,
      .help = "The longest time between two look-ups.",
-     .set =
-         [](Target& at, const Value& value) {
-           at.upstream->dns.max = value.duration();
-           at.upstream->dns.max_place = value.place;
-         }},
+     .set = [](Target& at, const Value& value) { at.upstream->dns.max = value.duration(); }},
     {.path = "upstreams.*.dns.servers",
      .type = Type::address,
      .many = Many::one_or_list,

@@ -140,7 +140,8 @@ void Validator::check_upstream(const Upstream& upstream, const Node& written) {
   const Entry* dns = written.find("dns");
   if (dns == nullptr || has_fault(dns->value)) return;
   if (upstream.dns.max < upstream.dns.min) {
-    report_.error(upstream.dns.max_place, "`max` is shorter than `min`");
+    const Entry* max = dns->value.find("max");
+    report_.error(max != nullptr ? max->value.mark : dns->key_mark, "`max` is shorter than `min`");
   }
   const bool reachable = std::ranges::all_of(upstream.dns.servers, [](const Address& server) {
     return server.kind != Address::Kind::unix_socket && server.port != 0;
@@ -150,7 +151,7 @@ void Validator::check_upstream(const Upstream& upstream, const Node& written) {
                   "write `servers: [\"127.0.0.1:53\"]`");
   }
   if (!upstream.has_names()) {
-    report_.warning(upstream.dns.place, "no endpoint is a name: `dns` has nothing to do");
+    report_.warning(dns->key_mark, "no endpoint is a name: `dns` has nothing to do");
   }
 }
 

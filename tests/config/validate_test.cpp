@@ -133,6 +133,16 @@ TEST(Validate, NeedsANameToVerifyOnUnixSockets) {
   EXPECT_THAT(problems_of(smallest + "    tls: {}\n"), IsEmpty());
 }
 
+TEST(Validate, ReportsTheTimesOfNamesWhereTheyAreWritten) {
+  const std::string text = with_endpoints("      - { address: \"db.internal:1\" }\n");
+  EXPECT_THAT(problems_of(text + "    dns: { min: 10m }\n"),
+              ElementsAre(error_at(10, 5, "`max` is shorter than `min`")));
+  EXPECT_THAT(problems_of(text + "    dns: { min: 10s, max: 1s }\n"),
+              ElementsAre(error_at(10, 27, "`max` is shorter than `min`")));
+  EXPECT_THAT(problems_of(smallest + "    dns:\n"),
+              ElementsAre(error_at(10, 5, "has no value"), warning_at(10, 5, "nothing to do")));
+}
+
 TEST(Validate, KeepsTheWordsOfListenersFree) {
   EXPECT_THAT(
       problems_of("tls: {\"off\": {certificates: [{cert: /dev/null, key: /dev/null}]}}\n" +
