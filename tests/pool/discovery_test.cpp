@@ -87,10 +87,10 @@ class Ear final : public Discovery::Audience {
 
 // Asked again as often as is allowed.
 Discovery::Query name_at(const DnsServer& server, std::string name) {
-  return {std::move(name), false, 80, {{}, 10ms, 20ms, {server.address()}, {}, {}}};
+  return {std::move(name), false, 80, {{}, 10ms, 20ms, {server.address()}, {}}};
 }
 Discovery::Query service_at(const DnsServer& server, std::string name) {
-  return {std::move(name), true, 0, {{}, 10ms, 20ms, {server.address()}, {}, {}}};
+  return {std::move(name), true, 0, {{}, 10ms, 20ms, {server.address()}, {}}};
 }
 
 TEST(Discovery, FindsBothFamilies) {
@@ -347,7 +347,7 @@ TEST(Discovery, RefusesAServerThatIsNone) {
 }
 
 TEST(DnsPause, IsTheTimeToLiveBetweenMinAndMax) {
-  const config::Dns dns{{}, 10s, 60s, {}, {}, {}};
+  const config::Dns dns{{}, 10s, 60s, {}, {}};
   EXPECT_EQ(dns_renewal_pause(dns, 30, 0), 30s);
   EXPECT_EQ(dns_renewal_pause(dns, 0, 0), 10s);
   EXPECT_EQ(dns_renewal_pause(dns, 3600, 0), 60s);
@@ -358,13 +358,13 @@ TEST(DnsPause, IsTheTimeToLiveBetweenMinAndMax) {
 }
 
 TEST(DnsPause, IsTheFixedOneIfThereIsOne) {
-  const config::Dns dns{5s, 10s, 60s, {}, {}, {}};
+  const config::Dns dns{5s, 10s, 60s, {}, {}};
   EXPECT_EQ(dns_renewal_pause(dns, 30, 0), 5s);
   EXPECT_EQ(dns_renewal_pause(dns, 30, 0.5), 4750ms);
 }
 
 TEST(DnsPause, DoublesWithEachFailure) {
-  const config::Dns dns{{}, 1s, 10s, {}, {}, {}};
+  const config::Dns dns{{}, 1s, 10s, {}, {}};
   EXPECT_EQ(dns_retry_pause(dns, 1, 0), 1s);
   EXPECT_EQ(dns_retry_pause(dns, 1, 0.9), 1s) << "never below min";
   EXPECT_EQ(dns_retry_pause(dns, 2, 0), 2s);
