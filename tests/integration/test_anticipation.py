@@ -70,7 +70,7 @@ def test_the_pool_opens_what_is_about_to_be_taken(start_before, far, directory, 
     clock or at random, from the first one on; and few connections are opened in vain."""
     weir = start_before(min_idle=2)
     wait_until(lambda: weir.metrics().sum("weir_pool_connections", state="idle") == 2, "it is warm")
-    sessions = run_load(directory, weir, RATE, RATE * full_or_short(30, 10), pattern)
+    sessions = run_load(directory, weir, RATE, RATE * full_or_short(60, 30), pattern)
     assert {each.answer for each in sessions} == {"HTTP/1.1 200 OK"}
     metrics = weir.metrics()
     found = sum(metrics.sum("weir_pool_acquires_total", source=source, result="ok")
