@@ -391,6 +391,7 @@ void Ledger::start(EndpointIndex endpoint, WorkerIndex worker, std::shared_ptr<W
   opening->since = now;
   if (waiter) {
     waiter->opening = opening.get();
+    waiter->gets_room = false;
     --starved_;
   } else {
     add_warming(seat, worker);

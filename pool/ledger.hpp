@@ -15,9 +15,9 @@
 //     nobody is passed over by more than most_overtaken connections that become ready (but for
 //     `hash`: there who waits for its own endpoint is passed over by those of others).
 //
-// Its parts: ledger.cpp (sessions: ask, open, lend, return), ledger_idle.cpp (what is kept ready,
-// and how it ages), ledger_endpoints.cpp (which endpoints there are, and which may be used),
-// ledger_invariants.cpp (checks of all this, for tests).
+// Its parts: ledger.cpp (sessions: ask, open, lend, return), ledger_choice.cpp (who gets what),
+// ledger_idle.cpp (what is kept ready, and how it ages), ledger_endpoints.cpp (which endpoints
+// there are, and which may be used), ledger_invariants.cpp (checks of all this, for tests).
 
 #include <array>
 #include <boost/intrusive/list.hpp>

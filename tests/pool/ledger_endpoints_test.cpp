@@ -35,6 +35,13 @@ void fail_sessions_of(Books& books, EndpointIndex endpoint, int times, std::size
   }
 }
 
+// By two sessions that cannot connect to it.
+void eject_first_of_two(Books& books) {
+  books.acquire(0, 0, {1});
+  books.acquire(0, 0, {1});
+  while (!books.openings.empty()) books.fail();
+}
+
 TEST(Ledger, TriesAFailingEndpointWithOneConnectionAtATime) {
   Books books(upstream(1));
   books.acquire();
@@ -143,9 +150,7 @@ TEST(Ledger, NeverEjectsTheLastOneThatIsLeft) {
 
 TEST(Ledger, TakesAnEjectedEndpointBackWhenItIsTheLastOne) {
   Books books(ejecting(2, 50));
-  books.acquire(0, 0, {1});
-  books.acquire(0, 0, {1});
-  while (!books.openings.empty()) books.fail();
+  eject_first_of_two(books);
   ASSERT_TRUE(books.ledger.ejected(0));
 
   books.check(1, false);
@@ -153,11 +158,25 @@ TEST(Ledger, TakesAnEjectedEndpointBackWhenItIsTheLastOne) {
   EXPECT_FALSE(books.ledger.ejected(0));
 }
 
+TEST(Ledger, WarmsAnEndpointThatItTakesBackFromItsEjection) {
+  config::Upstream config = ejecting(2, 50);
+  config.ejection.duration = 60s;
+  config.pool = {.min_idle = 1, .backoff = {.first = 10ms, .most = 10ms}};
+  Books books(config);
+  eject_first_of_two(books);
+  ASSERT_TRUE(books.ledger.ejected(0));
+  books.advance(1s);
+  const auto of_first = [&] { return books.ledger.counts(0).total(); };
+  ASSERT_EQ(of_first(), 0U);
+
+  books.check(1, false);
+
+  EXPECT_EQ(of_first(), 1U);
+}
+
 TEST(Ledger, EndsAnEjectionWhenACheckPasses) {
   Books books(ejecting(2, 50));
-  books.acquire(0, 0, {1});
-  books.acquire(0, 0, {1});
-  while (!books.openings.empty()) books.fail();
+  eject_first_of_two(books);
   ASSERT_TRUE(books.ledger.ejected(0));
 
   books.check(0, true);

@@ -260,6 +260,25 @@ TEST(Ledger, MakesRoomWithWhatBecomesIdleWhileASessionWaits) {
   EXPECT_THAT(books.closed, ElementsAre(std::pair(books.last, Closed::surplus)));
 }
 
+TEST(Ledger, DoesNotBlameAnEndpointForAnOldConnectionThatDiesOnItsWay) {
+  for (const auto age : {10ms, 10'000ms}) {
+    Books books(upstream(1, {.min_idle = 1, .anticipate = 0}), 2);
+    books.tick();
+    books.succeed();
+    books.now += age;
+    const auto asked = books.acquire(1 - books.last->worker);
+    ASSERT_EQ(books.handed.size(), 1U);
+    books.openings.clear();
+
+    books.ledger.hand_failed(*books.handed[0].first, asked.waiter, Closed::peer_closed, books.now,
+                             books.actions);
+    books.settle();
+
+    // One that dies young makes its endpoint one that fails: with one connection at a time.
+    EXPECT_EQ(asked.waiter->opening != nullptr, age > 1s) << age.count();
+  }
+}
+
 TEST(Ledger, EndsAWaiterWhoseHandOverFailsWhenNobodyIsLeft) {
   Books books(upstream(1, {.max_connections = 1, .min_idle = 1}), 2);
   books.tick();
