@@ -10,20 +10,8 @@ import time
 
 import pytest
 
+from support.configuration import GOOD
 from support.weir import command
-
-GOOD = """\
-version: 1
-listeners:
-  web:
-    bind: "127.0.0.1:0"
-    mode: tcp
-    upstream: api
-upstreams:
-  api:
-    endpoints:
-      - address: "127.0.0.1:9000"
-"""
 
 
 def check(directory, text, **options):

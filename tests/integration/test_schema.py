@@ -8,25 +8,13 @@ import os
 
 import pytest
 
+from support.configuration import GOOD
 from support.processes import run
 from support.weir import ROOT, command
 
 EXAMPLES = sorted(glob.glob(os.path.join(ROOT, "deploy", "examples", "*.yaml")))
 HERE = os.path.join(ROOT, "tests", "integration", "schema")
 YAML_VERSIONS = ("1.1", "1.2")  # in 1.1 `off` is false, in 1.2 it is text
-
-GOOD = """\
-version: 1
-listeners:
-  web:
-    bind: "127.0.0.1:0"
-    mode: tcp
-    upstream: api
-upstreams:
-  api:
-    endpoints:
-      - address: "127.0.0.1:9000"
-"""
 
 # What a file may hold that is easily refused by mistake.
 UNUSUAL = """\

@@ -1,5 +1,19 @@
 """The parts of a configuration that most tests write, with the defaults that tests want."""
 
+# A whole file, as small as it can be, to be made worse by a test.
+GOOD = """\
+version: 1
+listeners:
+  web:
+    bind: "127.0.0.1:0"
+    mode: tcp
+    upstream: api
+upstreams:
+  api:
+    endpoints:
+      - address: "127.0.0.1:9000"
+"""
+
 
 def listener(upstream="api", **keys):
     """A listener on a port of the kernel's choice."""
