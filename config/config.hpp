@@ -22,6 +22,8 @@ struct Place {
   std::string file;
   int line = 0;
   int column = 0;
+  // Where a value stands does not change what it means.
+  bool operator==(const Place&) const { return true; }
 };
 
 // An IPv4 or IPv6 network. IPv4 is kept in the first 4 bytes.
@@ -30,6 +32,7 @@ struct Network {
   bool is_v6 = false;
   int prefix_length = 0;
   std::string text;  // as written
+  bool operator==(const Network&) const = default;
 };
 
 // A socket address as written: "ip:port", "[ip6]:port" or "unix:/path".
@@ -46,11 +49,13 @@ struct Address {
 struct Limits {
   std::uint32_t connections = 0;   // open client connections in the process; 0 = by RLIMIT_NOFILE
   std::uint32_t handshakes = 512;  // TLS handshakes in progress at once
+  bool operator==(const Limits&) const = default;
 };
 
 struct Drain {
   Duration delay = 0s;
   Duration timeout = 30s;
+  bool operator==(const Drain&) const = default;
 };
 
 enum class LogLevel { trace, debug, info, warn, error };
@@ -59,17 +64,20 @@ enum class LogFormat { text, json };
 struct Log {
   LogLevel level = LogLevel::info;
   LogFormat format = LogFormat::text;
+  bool operator==(const Log&) const = default;
 };
 
 struct AccessLog {
   // "off", "stdout", "stderr" or a file, already resolved against the file that names it.
   std::string path = "stdout";
   LogFormat format = LogFormat::json;
+  bool operator==(const AccessLog&) const = default;
 };
 
 struct Admin {
   std::optional<Address> bind = Address{Address::Kind::ipv4, "127.0.0.1", 9180};  // nullopt = off
   Place place;
+  bool operator==(const Admin&) const = default;
 };
 
 // A certificate chain and its key: two PEM files, paths resolved against the file that names them.
@@ -81,6 +89,7 @@ struct Certificate {
   std::optional<std::string> key_pem;
   Place cert_place;
   Place key_place;
+  bool operator==(const Certificate&) const = default;
 };
 
 enum class UnknownServerName { serve_default, reject };
@@ -89,6 +98,7 @@ enum class TlsProfile { intermediate, modern };
 struct SessionTickets {
   bool enabled = true;
   Duration rotate = 12h;
+  bool operator==(const SessionTickets&) const = default;
 };
 
 struct TlsSettings {
@@ -100,6 +110,7 @@ struct TlsSettings {
   SessionTickets session_tickets;
   Duration handshake_timeout = 10s;
   Place place;
+  bool operator==(const TlsSettings&) const = default;
 };
 
 // 0 switches a timeout off, but for handshakes and headers, which always have one.
@@ -109,6 +120,7 @@ struct ListenerTimeouts {
   Duration idle = 5min;
   Duration half_close = 30s;
   Duration session = 0s;
+  bool operator==(const ListenerTimeouts&) const = default;
 };
 
 // Empty lists match everything; all that are not empty must match.
@@ -116,6 +128,7 @@ struct RouteMatch {
   std::vector<std::string> server_name{};  // lower case, exact or "*.suffix" (one label or more)
   std::vector<std::string> alpn{};
   std::vector<Network> client{};
+  bool operator==(const RouteMatch&) const = default;
 };
 
 struct Route {
@@ -124,10 +137,12 @@ struct Route {
   std::string upstream;
   Place upstream_place;
   Place place;
+  bool operator==(const Route&) const = default;
 };
 
 struct ListenerLimits {
   std::uint32_t connections = 0;  // 0 = no limit
+  bool operator==(const ListenerLimits&) const = default;
 };
 
 enum class AcceptProxy { off, accept, require };
@@ -147,6 +162,7 @@ struct Listener {
   Place proxy_protocol_place;
   Place upstream_place;
   Place place;
+  bool operator==(const Listener&) const = default;
 };
 
 struct Endpoint {
@@ -160,6 +176,7 @@ struct Endpoint {
   Place place;
   // As written: the address, "name:port" or "srv:name".
   std::string text() const;
+  bool operator==(const Endpoint&) const = default;
 };
 
 struct Dns {
@@ -168,6 +185,7 @@ struct Dns {
   Duration max = 5min;
   std::vector<Address> servers;  // empty = those of /etc/resolv.conf
   Place place;
+  bool operator==(const Dns&) const = default;
 };
 
 enum class Balance { round_robin, least_connections, random_two, hash };
@@ -180,6 +198,7 @@ struct UpstreamTls {
   Place ca_place;
   std::optional<Certificate> certificate;
   std::vector<std::string> alpn;
+  bool operator==(const UpstreamTls&) const = default;
 };
 
 // `reset`: a used connection is lent again after an exchange in which the server has answered
@@ -189,18 +208,21 @@ enum class PoolMode { fresh, off, reset };
 struct Backoff {
   Duration first = 100ms;
   Duration most = 15s;
+  bool operator==(const Backoff&) const = default;
 };
 
 struct Reset {
   std::string send;
   std::string expect;
   Duration timeout = 1s;
+  bool operator==(const Reset&) const = default;
 };
 
 struct Keepalive {
   Duration idle = 30s;
   Duration interval = 10s;
   std::uint32_t count = 3;
+  bool operator==(const Keepalive&) const = default;
 };
 
 struct Pool {
@@ -223,6 +245,7 @@ struct Pool {
   std::optional<Reset> reset{};  // for mode: reset
   Keepalive keepalive{};
   Duration user_timeout = 30s;  // 0 = the kernel's own
+  bool operator==(const Pool&) const = default;
 };
 
 enum class CheckType { tcp, tls, http, exchange, redis };
@@ -233,11 +256,13 @@ struct HttpCheck {
   std::string method = "GET";
   std::vector<std::uint32_t> expect{200};  // status codes
   bool expect_written = false;
+  bool operator==(const HttpCheck&) const = default;
 };
 
 struct Exchange {
   std::string send;
   std::string expect;
+  bool operator==(const Exchange&) const = default;
 };
 
 struct HealthCheck {
@@ -251,12 +276,14 @@ struct HealthCheck {
   HttpCheck http;
   std::optional<Exchange> exchange;
   Place place;
+  bool operator==(const HealthCheck&) const = default;
 };
 
 struct Ejection {
   std::uint32_t failures = 5;  // in a row, of real sessions; 0 = off
   Duration duration = 30s;     // doubles, up to ten times this
   std::uint32_t max_percent = 50;
+  bool operator==(const Ejection&) const = default;
 };
 
 enum class SendProxy { off, v1, v2 };
@@ -284,6 +311,7 @@ struct Upstream {
   Place place;
 
   bool has_names() const;  // endpoints that DNS finds
+  bool operator==(const Upstream&) const = default;
 };
 
 struct Config {
@@ -297,6 +325,7 @@ struct Config {
   std::map<std::string, TlsSettings> tls;
   std::vector<Listener> listeners;  // in the order of the file
   std::vector<Upstream> upstreams;  // in the order of the file
+  bool operator==(const Config&) const = default;
 };
 
 }  // namespace weir::config
