@@ -316,6 +316,7 @@ struct Upstream {
 
 struct Config {
   int version = 1;
+  bool watch = false;         // reload by itself when a file that was read changes
   std::uint32_t workers = 0;  // 0 = auto
   Limits limits;
   Drain drain;

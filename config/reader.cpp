@@ -40,6 +40,7 @@ void Reading::read(std::string text, const std::string& file_name) {
   }
   result.problems = report.take();
   result.files = includer.take_files();
+  result.patterns = includer.take_patterns();
 }
 
 Problem cannot_read(const std::string& path, const std::string& why) {
@@ -54,7 +55,7 @@ Problem cannot_read(const std::string& path, const std::string& why) {
 LoadResult load_file(const std::string& path) {
   auto text = read_file(path, largest_file);
   if (text) return load_text(std::move(*text), path);
-  return {std::nullopt, {cannot_read(path, text.error())}, {absolute_path(path)}};
+  return {std::nullopt, {cannot_read(path, text.error())}, {{absolute_path(path), nullptr}}, {}};
 }
 
 LoadResult load_text(std::string text, const std::string& file_name) {

@@ -10,15 +10,17 @@
 
 #include "config/config.hpp"
 #include "config/diagnostic.hpp"
+#include "config/include.hpp"
 
 namespace weir::config {
 
 struct LoadResult {
   std::optional<Config> config;   // set when there is no error; there may be warnings
   std::vector<Problem> problems;  // sorted by file and place
-  // Absolute paths of the file itself and of all it includes, whether they could be read or not;
-  // those that end in `/` are the directories in which patterns were looked up.
-  std::vector<std::string> files;
+  // What the configuration comes from, for who wants to know when that changes: the file itself
+  // and all it includes, whether they could be read or not, and the patterns that were looked up.
+  std::vector<FileRead> files;
+  std::vector<PatternRead> patterns;
 };
 
 LoadResult load_file(const std::string& path);

@@ -143,7 +143,8 @@ TEST(Effective, ShowsEveryKeyAndWhereItComesFrom) {
   EXPECT_THAT(all, HasSubstr("      - address: \"10.0.0.5:9000\"  # weir.yaml:9\n"
                              "        weight: 1  # default\n"));
   EXPECT_THAT(all, HasSubstr("    # health_check: not set\n"));
-  EXPECT_THAT(all, Not(HasSubstr("watch")));
+  EXPECT_THAT(all, HasSubstr("watch: false  # default\n"));
+  EXPECT_THAT(all, Not(HasSubstr("connection_metrics")));
   for (const Key& key : all_keys()) {
     const bool is_inside = key.path.starts_with("tls.") || key.path.contains("health_check") ||
                            key.path.contains("routes[]") || key.path.contains(".tls.") ||
