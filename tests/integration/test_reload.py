@@ -16,7 +16,7 @@ from support.dns import SERVFAIL, NameServer
 from support.endpoints import echo, named
 from support.load import Load
 from support.patience import holds_for, wait_until
-from support.processes import descriptors, threads
+from support.processes import descriptors, read_text, threads
 
 
 def pool_of(weir, state, **labels):
@@ -327,6 +327,22 @@ def test_the_admin_address_moves(start, directory):
     wait_until(weir.admin.is_ready, "it answers at the other address")
     assert weir.reloads()["ok"] == 1
     assert weir.ask() == "a"
+
+
+def test_the_access_log_goes_elsewhere(start, directory):
+    weir = start()
+    assert weir.ask() == "a"
+    weir.access_log(1)
+    weir.settings["access_log"] = {"path": f"{directory}/other.log", "format": "text"}
+    weir.reload()
+    assert weir.ask() == "a"
+    wait_until(lambda: " web " in read_text(f"{directory}/other.log"), "a line is there")
+    weir.settings["access_log"] = {"path": f"{directory}/no/such/folder.log"}
+    assert "no/such/folder.log" in weir.reload(good=False)["reason"]
+    weir.settings["access_log"] = {"path": "off"}
+    weir.reload()
+    assert weir.ask() == "a"
+    assert len(weir.access_log(1)) == 1
 
 
 def test_timeouts_are_those_that_a_session_was_accepted_under(start):
