@@ -28,8 +28,8 @@ class Weir:
 
     def __init__(self, directory, upstreams, listeners=None, tls=None, prefix=(), **top):
         self.directory = directory
-        settings = configuration.whole(upstreams, listeners or configuration.listener(), tls,
-                                       directory, **top)
+        self.settings = settings = configuration.whole(
+            upstreams, listeners or configuration.listener(), tls, directory, **top)
         self.config_path = os.path.join(directory, "weir.yaml")
         self.access_log_path = os.path.join(directory, "access.log")
         with open(self.config_path, "w", encoding="utf-8") as file:
