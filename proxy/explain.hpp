@@ -10,7 +10,7 @@
 
 namespace weir::proxy {
 
-struct TlsStore;
+class TlsStore;
 
 // A connection as the operator describes it. Empty = not there.
 struct ExplainQuestion {

@@ -1,4 +1,5 @@
-"""`weir plan` says what a reload would change, and names the connections that it would touch."""
+"""`weir plan` says what a reload would change, and names the connections that it would touch; then
+the reload touches just those."""
 
 import copy
 import json
@@ -44,6 +45,35 @@ class Scene:
                  for key, streams in self.clients.items() if is_wanted(*key) for stream in streams}
         return sorted(each["id"] for each in self.weir.connections()
                       if int(each["client"].rpartition(":")[2]) in ports)
+
+    def reload(self, settings):
+        """Returns the ids of the connections that this has closed, and how many clients say so."""
+        before = self.ids(lambda *_: True)
+        self.weir.settings = settings
+        self.weir.reload()
+        closed = {id(stream) for streams in self.clients.values() for stream in streams
+                  if not self._is_served(stream)}
+        for key, streams in self.clients.items():
+            self.clients[key] = [each for each in streams if id(each) not in closed]
+        return sorted(set(before) - set(self.ids(lambda *_: True))), len(closed)
+
+    @staticmethod
+    def _is_served(stream):
+        try:
+            stream.send(b"?\n")
+            return stream.receive_line() != b""
+        except OSError:
+            return False
+
+    def belongs_to_nothing(self):
+        """Ids of the connections whose listener, upstream or endpoint is not there any more."""
+        status = self.weir.admin.status()
+        listeners = {each["name"] for each in status["listeners"]}
+        endpoints = {(each["name"], endpoint["address"])
+                     for each in status["upstreams"] for endpoint in each["endpoints"]}
+        return sorted(each["id"] for each in self.weir.connections()
+                      if each["listener"] not in listeners
+                      or (each["upstream"], each["endpoint"]) not in endpoints)
 
     def write(self, settings):
         with open(self.next_path, "w", encoding="utf-8") as file:
@@ -178,6 +208,10 @@ def test_the_connections_that_a_reload_touches_are_named(scene, change, closed, 
     for line, expected in zip(shown, lines):
         assert line.startswith(expected), shown
     assert scene.plan(settings, "--exit-code").returncode == (1 if lines else 0)
+
+    assert scene.reload(settings) == (touched["closed"], len(touched["closed"]))
+    assert scene.belongs_to_nothing() == touched["draining"]
+    assert scene.plan(settings).stdout == "nothing changes\n"
 
 
 def test_an_upstream_that_goes_by_its_own_rule(start_weir, start_endpoint):
