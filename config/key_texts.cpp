@@ -190,8 +190,8 @@ std::vector<KeyText> process_texts(const Config& config) {
   texts.add("drain.timeout", config.drain.timeout, at_once);
   texts.add("log.level", config.log.level, at_once);
   texts.add("log.format", config.log.format, at_once);
-  texts.add("access_log.path", config.access_log.path, Effect::next_start);
-  texts.add("access_log.format", config.access_log.format, Effect::next_start);
+  texts.add("access_log.path", config.access_log.path, at_once);
+  texts.add("access_log.format", config.access_log.format, at_once);
   texts.add_text("admin.bind", config.admin.bind ? text(*config.admin.bind) : "off", at_once);
   return texts.take();
 }

@@ -136,8 +136,8 @@ TEST(Change, OfTheProcessSaysWhatWaitsForTheNextStart) {
                    "version: 1\nworkers: 3\ndrain: { timeout: 1m }\naccess_log: off\n"
                    "log: { level: warn }\nadmin: off"),
               ElementsAre("~ process: workers auto -> 3 (at the next start), "
-                          "drain.timeout 30s -> 1m, log.level info -> warn (in place), "
-                          "access_log.path stdout -> off (at the next start), "
+                          "drain.timeout 30s -> 1m, log.level info -> warn, "
+                          "access_log.path stdout -> off, "
                           "admin.bind 127.0.0.1:9180 -> off (in place)"));
 }
 
