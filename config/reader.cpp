@@ -84,7 +84,8 @@ ShowResult show_text(std::string text, const std::string& file_name, bool with_d
   ShowResult shown;
   shown.problems = std::move(reading.result.problems);
   if (reading.result.config) {
-    shown.text = write_effective(reading.documents.front(), reading.sources, with_defaults);
+    shown.text = with_defaults ? write_effective(reading.documents.front(), reading.sources, true)
+                               : std::move(reading.result.config->wording.yaml);
   }
   return shown;
 }
