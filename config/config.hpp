@@ -314,6 +314,12 @@ struct Upstream {
   bool operator==(const Upstream&) const = default;
 };
 
+// The whole configuration as one file again: effective.hpp. It does not change what is meant.
+struct Wording {
+  std::string yaml;  // empty when the configuration was not read from text
+  bool operator==(const Wording&) const { return true; }
+};
+
 struct Config {
   int version = 1;
   bool watch = false;         // reload by itself when a file that was read changes
@@ -326,6 +332,7 @@ struct Config {
   std::map<std::string, TlsSettings> tls;
   std::vector<Listener> listeners;  // in the order of the file
   std::vector<Upstream> upstreams;  // in the order of the file
+  Wording wording;
   bool operator==(const Config&) const = default;
 };
 

@@ -28,6 +28,10 @@ LoadResult load_file(const std::string& path);
 // `file_name` is what problems show, and its directory is what relative paths are relative to.
 LoadResult load_text(std::string text, const std::string& file_name);
 
+// The same for a text that was the Wording of a configuration without errors: what holds between
+// keys, and whether files can be read, is not looked at again.
+LoadResult load_checked(std::string text, const std::string& file_name);
+
 struct ShowResult {
   std::optional<std::string> text;  // set when there is no error
   std::vector<Problem> problems;

@@ -101,6 +101,7 @@ class Server final : private pool::Workers, private WorkerHost, private AdminSou
   std::string metrics() override;
   bool ready() override { return phase_.load() == Phase::serving; }
   boost::json::value status() override;
+  std::string configuration() override { return in_force()->config->wording.yaml; }
   std::vector<ConnectionFacts> connections() override;
   bool kill(std::uint64_t id) override;
 

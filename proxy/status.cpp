@@ -43,6 +43,7 @@ json::object upstream_status(const pool::Upstream& upstream) {
       const pool::Endpoint& endpoint = *ledger.endpoint(i);
       const pool::EndpointCounts& counts = ledger.counts(i);
       endpoints.push_back(json::object{{"address", endpoint.name},
+                                       {"configured", endpoint.written},
                                        {"tier", endpoint.tier},
                                        {"weight", endpoint.weight},
                                        {"healthy", ledger.healthy(i)},
