@@ -38,36 +38,40 @@ RouteTable::RouteTable(const config::Listener& listener,
 }
 
 // The cost is that of a few look-ups, not of the number of routes.
-RouteChoice RouteTable::choose(std::string_view server_name, std::string_view alpn,
+RouteChoice RouteTable::choose(std::string_view server_name, std::span<const std::string> protocols,
                                const SocketAddress& client) const {
   std::size_t first = entries_.size();
-  first_of(&any_name_, alpn, client, first);
+  first_of(&any_name_, protocols, client, first);
   if (!server_name.empty()) {
     if (const auto found = exact_.find(server_name); found != exact_.end()) {
-      first_of(&found->second, alpn, client, first);
+      first_of(&found->second, protocols, client, first);
     }
     for (std::size_t dot = server_name.find('.'); dot != std::string_view::npos;
          dot = server_name.find('.', dot + 1)) {
       const auto found = suffix_.find(server_name.substr(dot + 1));
-      if (found != suffix_.end()) first_of(&found->second, alpn, client, first);
+      if (found != suffix_.end()) first_of(&found->second, protocols, client, first);
     }
   }
   return first < entries_.size() ? entries_[first].choice : fallback_;
 }
 
-void RouteTable::first_of(const std::vector<std::size_t>* candidates, std::string_view alpn,
-                          const SocketAddress& client, std::size_t& first) const {
+void RouteTable::first_of(const std::vector<std::size_t>* candidates,
+                          std::span<const std::string> protocols, const SocketAddress& client,
+                          std::size_t& first) const {
   for (const std::size_t position : *candidates) {
     if (position >= first) return;
-    if (!matches(*entries_[position].match, alpn, client)) continue;
+    if (!matches(*entries_[position].match, protocols, client)) continue;
     first = position;
     return;
   }
 }
 
-bool RouteTable::matches(const config::RouteMatch& match, std::string_view alpn,
+bool RouteTable::matches(const config::RouteMatch& match, std::span<const std::string> protocols,
                          const SocketAddress& client) {
-  if (!match.alpn.empty() && std::ranges::find(match.alpn, alpn) == match.alpn.end()) return false;
+  if (!match.alpn.empty() &&
+      std::ranges::find_first_of(match.alpn, protocols) == match.alpn.end()) {
+    return false;
+  }
   return match.client.empty() ||
          std::ranges::any_of(match.client, [&](const config::Network& network) {
            return contains(network, client);

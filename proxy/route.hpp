@@ -3,6 +3,7 @@
 // listener's default. Built once from the configuration, then read-only; any thread.
 
 #include <cstddef>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -25,8 +26,9 @@ class RouteTable {
  public:
   RouteTable(const config::Listener& listener, const std::vector<config::Upstream>& upstreams);
 
-  // `server_name` in lower case, empty when there was none.
-  RouteChoice choose(std::string_view server_name, std::string_view alpn,
+  // `server_name` in lower case, empty when there was none. `protocols`: the one that was agreed
+  // on, or all that the client offers to a server behind; a route matches by any of them.
+  RouteChoice choose(std::string_view server_name, std::span<const std::string> protocols,
                      const SocketAddress& client) const;
 
  private:
@@ -35,9 +37,9 @@ class RouteTable {
     RouteChoice choice;
   };
 
-  static bool matches(const config::RouteMatch& match, std::string_view alpn,
+  static bool matches(const config::RouteMatch& match, std::span<const std::string> protocols,
                       const SocketAddress& client);
-  void first_of(const std::vector<std::size_t>* candidates, std::string_view alpn,
+  void first_of(const std::vector<std::size_t>* candidates, std::span<const std::string> protocols,
                 const SocketAddress& client, std::size_t& first) const;
 
   struct TextHash : std::hash<std::string_view> {

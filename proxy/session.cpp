@@ -53,6 +53,7 @@ void Session::end_with(Reason reason, std::string_view detail) {
 Task<> Session::set_up() {
   bool good = true;
   if (listener_.config().proxy_protocol != config::AcceptProxy::off) good = co_await read_header();
+  if (good && listener_.config().passthrough) good = co_await read_hello();
   if (listener_.tls() != nullptr) {
     if (good) good = co_await shake_hands();
     listener_.handshake_ended();
@@ -121,17 +122,7 @@ Task<bool> Session::shake_hands() {
 }
 
 bool Session::choose_route() {
-  std::string_view server_name;
-  std::string_view alpn;
-  if (tls_) {
-    server_name = tls_->server_name;
-    alpn = tls_->alpn;
-  } else if (header_) {
-    // What whoever ended the TLS says of it.
-    server_name = header_->authority;
-    alpn = header_->alpn;
-  }
-  choice_ = listener_.routes().choose(server_name, alpn, address_);
+  choice_ = listener_.routes().choose(server_name(), protocols(), address_);
   if (choice_.upstream == RouteChoice::no_upstream) return false;
   connections_ = &worker_.connections(choice_.upstream);
   return true;
@@ -206,9 +197,7 @@ std::uint64_t Session::balance_key() const {
   const config::Upstream& upstream = connections_->upstream().config();
   if (upstream.balance != config::Balance::hash) return 0;
   if (upstream.hash_on == config::HashOn::server_name) {
-    return pool::stable_hash(tls_      ? std::string_view(tls_->server_name)
-                             : header_ ? std::string_view(header_->authority)
-                                       : std::string_view());
+    return pool::stable_hash(server_name());
   }
   const std::size_t length = address_.family == SocketAddress::Family::ipv4   ? 4
                              : address_.family == SocketAddress::Family::ipv6 ? 16
@@ -240,7 +229,9 @@ void Session::open_tunnel() {
                   pool.mode == config::PoolMode::reset ? Tunnel::ClientEnd::ends
                                                        : Tunnel::ClientEnd::is_passed_on);
   set_deadline();
-  tunnel_->start(lease_->take_greeting());
+  const std::span<const std::byte> heard = hello_ ? hello_->seen() : std::span<const std::byte>();
+  tunnel_->start(lease_->take_greeting(), heard);
+  if (hello_) hello_->forget_seen();
 }
 
 void Session::stream_ready(Stream&) {
@@ -452,6 +443,7 @@ ConnectionFacts Session::facts() const {
     facts.tls_version = tls_->version;
     facts.tls_cipher = tls_->cipher;
   }
+  if (hello_) add_hello(facts);
   facts.detail = detail_;
   facts.accepted_at = accepted_wall_;
   facts.age = now - accepted_at_;
@@ -474,6 +466,8 @@ void Session::end(Reason reason, bool abrupt) {
   clear();
   ConnectionFacts facts = this->facts();
   facts.outcome = outcome(reason);
+  // No tunnel has counted them.
+  if (hello_ && !tunnel_) listener_.counters().client_received.add(hello_->seen().size());
   if (endpoint_counters_ != nullptr) endpoint_counters_->sessions.subtract();
   if (abrupt) {
     client_.abort();

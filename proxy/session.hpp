@@ -1,15 +1,17 @@
 #pragma once
 // One client connection from accept to close. Setting it up is one coroutine that reads top to
-// bottom (PROXY header, handshake, route, lease); then the coroutine ends and the session is a
-// tunnel with deadlines. It ends with exactly one outcome, which is counted and logged here and
-// nowhere else. Confined to its worker, which owns it.
+// bottom (PROXY header, ClientHello or handshake, route, lease); then the coroutine ends and the
+// session is a tunnel with deadlines. It ends with exactly one outcome, which is counted and logged
+// here and nowhere else. Confined to its worker, which owns it.
 
 #include <boost/intrusive/list.hpp>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "proxy/client_hello_reader.hpp"
 #include "proxy/connection_facts.hpp"
 #include "proxy/connections.hpp"
 #include "proxy/deadlines.hpp"
@@ -55,7 +57,11 @@ class Session final : public boost::intrusive::list_base_hook<>,
   Task<> set_up_again();
   Task<bool> read_header();
   std::optional<bool> judge_header();
+  Task<bool> read_hello();
+  std::optional<bool> judge_hello();
   Task<bool> shake_hands();
+  std::string_view server_name() const;
+  std::span<const std::string> protocols() const;
   bool choose_route();
   Task<bool> find_server();
   Task<bool> lease_connection();
@@ -81,6 +87,7 @@ class Session final : public boost::intrusive::list_base_hook<>,
   TimePoint next_due() const;
   std::optional<Reason> overdue(TimePoint now) const;
   void count_acquire(const LeaseRequest& request, Nanoseconds took);
+  void add_hello(ConnectionFacts& facts) const;
   void end(Reason reason, bool abrupt);
 
   Worker& worker_;
@@ -117,6 +124,7 @@ class Session final : public boost::intrusive::list_base_hook<>,
   std::vector<pool::EndpointIndex> tried_;
   std::unique_ptr<TlsFacts> tls_;
   std::unique_ptr<ProxyHeader> header_;
+  std::unique_ptr<ClientHelloReader> hello_;  // where TLS is passed through
   std::string detail_;
   std::chrono::system_clock::time_point accepted_wall_;
 };

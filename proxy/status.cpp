@@ -27,7 +27,9 @@ json::object listener_status(const FigureSources& sources, std::size_t index,
   for (const config::Address& address : bound) addresses.emplace_back(address.text());
   return {{"name", config.name},
           {"addresses", std::move(addresses)},
-          {"tls", config.tls.empty() ? "off" : config.tls},
+          {"tls", config.passthrough   ? "passthrough"
+                  : config.tls.empty() ? "off"
+                                       : config.tls},
           {"accepted", accepted},
           {"open", open}};
 }
