@@ -191,15 +191,24 @@ std::string_view ClientHelloReader::read_protocols(Bytes value) {
   Cursor outer(value);
   const auto list = outer.take_vector(2);
   if (!list || list->empty() || !outer.empty()) return bad_protocols;
-  // Each is compared with those of the routes, and all are logged.
-  if (list->size() > most_protocol_bytes) return "a ClientHello with too many protocols";
   Cursor cursor(*list);
   while (!cursor.empty()) {
     const auto protocol = cursor.take_vector(1);
     if (!protocol || protocol->empty()) return bad_protocols;
-    protocols_.push_back(text_of(*protocol));
   }
+  protocols_ = text_of(*list);
   return {};
+}
+
+std::vector<std::string_view> ClientHelloReader::protocols() const {
+  std::vector<std::string_view> all;
+  std::string_view rest(protocols_);
+  while (!rest.empty()) {
+    const auto length = static_cast<unsigned char>(rest.front());
+    all.push_back(rest.substr(1, length));
+    rest.remove_prefix(std::size_t{1} + length);
+  }
+  return all;
 }
 
 }  // namespace weir::proxy

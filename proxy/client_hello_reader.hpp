@@ -18,8 +18,6 @@ class ClientHelloReader {
  public:
   // Of all records up to the message's end, their headers included. Browsers send 2 KiB.
   static constexpr std::size_t most_size = 64 * 1024;
-  // Of the list of protocols as it is written, a byte of length for each. Browsers send 12.
-  static constexpr std::size_t most_protocol_bytes = 512;
 
   enum class State : std::uint8_t {
     incomplete,  // more bytes are needed: never with most_size bytes
@@ -37,13 +35,12 @@ class ClientHelloReader {
   // Complete: the name that the client asks for in lower case, any byte but zero in it; empty when
   // there is none. RFC 6066, section 3.
   const std::string& server_name() const { return server_name_; }
-  // Complete: the protocols that it offers, the preferred one first; any bytes. RFC 7301.
-  const std::vector<std::string>& protocols() const { return protocols_; }
+  // Complete: the protocols that it offers, the preferred one first; any bytes, and there may be
+  // thousands. RFC 7301. Valid as long as the reader.
+  std::vector<std::string_view> protocols() const;
 
   // Every byte that was added, also those behind the message.
   std::span<const std::byte> seen() const { return seen_; }
-  // The memory of those is given back.
-  void forget_seen() { std::vector<std::byte>().swap(seen_); }
 
  private:
   State malformed(std::string_view why);
@@ -60,7 +57,7 @@ class ClientHelloReader {
   std::vector<std::byte> message_;  // the handshake message so far, its header included
   std::string_view why_;
   std::string server_name_;
-  std::vector<std::string> protocols_;
+  std::string protocols_;  // each behind a byte of length, as it came
 };
 
 }  // namespace weir::proxy

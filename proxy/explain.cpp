@@ -26,7 +26,7 @@ using config::in_backticks;
 // What routes are chosen by.
 struct Facts {
   std::string server_name;
-  std::vector<std::string> protocols;
+  std::vector<std::string_view> protocols;
   SocketAddress client;
   std::string client_text;
 };
@@ -242,7 +242,7 @@ std::expected<Explanation, std::string> explain(const config::Config& config, co
     if (!name) return std::unexpected(name.error());
     facts.server_name = *name;
   }
-  facts.protocols = question.alpn;
+  facts.protocols.assign(question.alpn.begin(), question.alpn.end());
   if (!question.client.empty()) {
     const auto client = parse_client(question.client);
     if (!client) {

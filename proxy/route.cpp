@@ -34,12 +34,27 @@ RouteTable::RouteTable(const config::Listener& listener,
       }
     }
   }
+  for (const Entry& entry : entries_) {
+    protocols_.insert(protocols_.end(), entry.match->alpn.begin(), entry.match->alpn.end());
+  }
+  std::ranges::sort(protocols_);
+  const auto twice = std::ranges::unique(protocols_);
+  protocols_.erase(twice.begin(), twice.end());
   if (!listener.upstream.empty()) fallback_.upstream = index_of(listener.upstream);
 }
 
-// The cost is that of a few look-ups, not of the number of routes.
-RouteChoice RouteTable::choose(std::string_view server_name, std::span<const std::string> protocols,
+// The cost is that of a few look-ups, not of the number of routes. A client may offer protocols by
+// the thousand, and what no route asks for changes nothing.
+RouteChoice RouteTable::choose(std::string_view server_name,
+                               std::span<const std::string_view> offered,
                                const SocketAddress& client) const {
+  std::vector<std::string_view> protocols;
+  for (const std::string_view protocol : offered) {
+    if (std::ranges::binary_search(protocols_, protocol) &&
+        std::ranges::find(protocols, protocol) == protocols.end()) {
+      protocols.push_back(protocol);
+    }
+  }
   std::size_t first = entries_.size();
   first_of(&any_name_, protocols, client, first);
   if (!server_name.empty()) {
@@ -56,7 +71,7 @@ RouteChoice RouteTable::choose(std::string_view server_name, std::span<const std
 }
 
 void RouteTable::first_of(const std::vector<std::size_t>* candidates,
-                          std::span<const std::string> protocols, const SocketAddress& client,
+                          std::span<const std::string_view> protocols, const SocketAddress& client,
                           std::size_t& first) const {
   for (const std::size_t position : *candidates) {
     if (position >= first) return;
@@ -66,8 +81,8 @@ void RouteTable::first_of(const std::vector<std::size_t>* candidates,
   }
 }
 
-bool RouteTable::matches(const config::RouteMatch& match, std::span<const std::string> protocols,
-                         const SocketAddress& client) {
+bool RouteTable::matches(const config::RouteMatch& match,
+                         std::span<const std::string_view> protocols, const SocketAddress& client) {
   if (!match.alpn.empty() &&
       std::ranges::find_first_of(match.alpn, protocols) == match.alpn.end()) {
     return false;

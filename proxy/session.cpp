@@ -231,7 +231,7 @@ void Session::open_tunnel() {
   set_deadline();
   const std::span<const std::byte> heard = hello_ ? hello_->seen() : std::span<const std::byte>();
   tunnel_->start(lease_->take_greeting(), heard);
-  if (hello_) hello_->forget_seen();
+  hello_.reset();
 }
 
 void Session::stream_ready(Stream&) {
@@ -443,7 +443,10 @@ ConnectionFacts Session::facts() const {
     facts.tls_version = tls_->version;
     facts.tls_cipher = tls_->cipher;
   }
-  if (hello_) add_hello(facts);
+  if (offer_) {
+    facts.server_name = offer_->server_name;
+    facts.alpn = offer_->protocols;
+  }
   facts.detail = detail_;
   facts.accepted_at = accepted_wall_;
   facts.age = now - accepted_at_;
@@ -454,6 +457,8 @@ ConnectionFacts Session::facts() const {
   if (tunnel_) {
     facts.client_received = facts.server_sent = tunnel_->bytes(Flow::to_server);
     facts.client_sent = facts.server_received = tunnel_->bytes(Flow::to_client);
+  } else if (hello_) {
+    facts.client_received = hello_->seen().size();
   }
   facts.attempts = attempts_;
   return facts;
@@ -467,7 +472,7 @@ void Session::end(Reason reason, bool abrupt) {
   ConnectionFacts facts = this->facts();
   facts.outcome = outcome(reason);
   // No tunnel has counted them.
-  if (hello_ && !tunnel_) listener_.counters().client_received.add(hello_->seen().size());
+  if (hello_ && !tunnel_) listener_.counters().client_received.add(facts.client_received);
   if (endpoint_counters_ != nullptr) endpoint_counters_->sessions.subtract();
   if (abrupt) {
     client_.abort();

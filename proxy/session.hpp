@@ -7,7 +7,6 @@
 #include <boost/intrusive/list.hpp>
 #include <memory>
 #include <optional>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -27,6 +26,13 @@
 namespace weir::proxy {
 
 class Worker;
+
+// What a ClientHello says that is not answered here.
+struct TlsOffer {
+  std::string server_name;
+  std::string protocols;  // as far as they fit, with commas
+  bool is_one_protocol = false;
+};
 
 class Session final : public boost::intrusive::list_base_hook<>,
                       public Disposable,
@@ -61,7 +67,7 @@ class Session final : public boost::intrusive::list_base_hook<>,
   std::optional<bool> judge_hello();
   Task<bool> shake_hands();
   std::string_view server_name() const;
-  std::span<const std::string> protocols() const;
+  std::vector<std::string_view> protocols() const;
   bool choose_route();
   Task<bool> find_server();
   Task<bool> lease_connection();
@@ -87,7 +93,6 @@ class Session final : public boost::intrusive::list_base_hook<>,
   TimePoint next_due() const;
   std::optional<Reason> overdue(TimePoint now) const;
   void count_acquire(const LeaseRequest& request, Nanoseconds took);
-  void add_hello(ConnectionFacts& facts) const;
   void end(Reason reason, bool abrupt);
 
   Worker& worker_;
@@ -124,7 +129,8 @@ class Session final : public boost::intrusive::list_base_hook<>,
   std::vector<pool::EndpointIndex> tried_;
   std::unique_ptr<TlsFacts> tls_;
   std::unique_ptr<ProxyHeader> header_;
-  std::unique_ptr<ClientHelloReader> hello_;  // where TLS is passed through
+  std::unique_ptr<ClientHelloReader> hello_;  // of TLS that is passed through, until it is sent
+  std::unique_ptr<TlsOffer> offer_;           // what it has said
   std::string detail_;
   std::chrono::system_clock::time_point accepted_wall_;
 };

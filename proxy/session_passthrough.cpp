@@ -1,15 +1,35 @@
 // What passing TLS through adds to setting a session up: the client's first message is read, not
 // answered, and goes on to the server as the first bytes of the tunnel.
 
-#include <fmt/format.h>
-#include <fmt/ranges.h>
-
 #include <algorithm>
+#include <span>
 
 #include "proxy/session.hpp"
 #include "proxy/worker.hpp"
 
 namespace weir::proxy {
+namespace {
+
+// A line of the log has to stay one.
+constexpr std::size_t most_shown = 255;
+
+TlsOffer offer_of(const ClientHelloReader& hello) {
+  TlsOffer offer;
+  offer.server_name = hello.server_name();
+  const auto protocols = hello.protocols();
+  offer.is_one_protocol = protocols.size() == 1;
+  for (const std::string_view protocol : protocols) {
+    if (!offer.protocols.empty()) offer.protocols += ',';
+    if (offer.protocols.size() + protocol.size() > most_shown) {
+      offer.protocols += "...";
+      break;
+    }
+    offer.protocols += protocol;
+  }
+  return offer;
+}
+
+}  // namespace
 
 Task<bool> Session::read_hello() {
   stage_ = Stage::header;
@@ -48,7 +68,10 @@ std::optional<bool> Session::judge_hello() {
     }
     last_byte_at_ = worker_.loop().now();
     const ClientHelloReader::State state = hello_->add(room.first(size));
-    if (state == ClientHelloReader::State::complete) return true;
+    if (state == ClientHelloReader::State::complete) {
+      offer_ = std::make_unique<TlsOffer>(offer_of(*hello_));
+      return true;
+    }
     if (state == ClientHelloReader::State::malformed) return fail(hello_->why());
   }
   if (const auto reason = verdict()) {
@@ -58,26 +81,20 @@ std::optional<bool> Session::judge_hello() {
   return std::nullopt;
 }
 
-// What the client has asked for, as whoever has read its ClientHello says: this session, or the
+// The name that the client asks for, as whoever has read its ClientHello says: this session, or the
 // sender of the PROXY header.
 std::string_view Session::server_name() const {
   if (tls_) return tls_->server_name;
-  if (hello_) return hello_->server_name();
+  if (offer_) return offer_->server_name;
   return header_ ? std::string_view(header_->authority) : std::string_view();
 }
 
-// The one that was agreed on, or all that are offered to the server behind.
-std::span<const std::string> Session::protocols() const {
+// The one that was agreed on, or all that are offered to the server.
+std::vector<std::string_view> Session::protocols() const {
   if (hello_) return hello_->protocols();
   const std::string* agreed = tls_ ? &tls_->alpn : header_ ? &header_->alpn : nullptr;
   if (agreed == nullptr || agreed->empty()) return {};
-  return {agreed, 1};
-}
-
-void Session::add_hello(ConnectionFacts& facts) const {
-  facts.server_name = hello_->server_name();
-  facts.alpn = fmt::format("{}", fmt::join(hello_->protocols(), ","));
-  if (!tunnel_) facts.client_received = hello_->seen().size();
+  return {*agreed};
 }
 
 }  // namespace weir::proxy

@@ -158,11 +158,10 @@ std::string Session::header_for_server() const {
     facts.authority = header_->authority;
     facts.alpn = header_->alpn;
   }
-  if (hello_) {
-    facts.authority = hello_->server_name();
+  if (offer_) {
+    facts.authority = offer_->server_name;
     // Which of several will be spoken is the server's choice.
-    const auto& offered = hello_->protocols();
-    facts.alpn = offered.size() == 1 ? offered.front() : std::string();
+    facts.alpn = offer_->is_one_protocol ? offer_->protocols : std::string();
   }
   if (header_ && !header_->unique_id.empty()) {
     facts.unique_id = header_->unique_id;

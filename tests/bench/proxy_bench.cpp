@@ -60,7 +60,7 @@ void match_route(benchmark::State& state) {
   }
   const RouteTable table(listener, upstreams);
   const std::string name = fmt::format("host{}.example", state.range(0) - 1);
-  const std::vector<std::string> protocols{"h2"};
+  const std::vector<std::string_view> protocols{"h2"};
   const SocketAddress client;
   for (auto _ : state) benchmark::DoNotOptimize(table.choose(name, protocols, client));
 }

@@ -33,7 +33,8 @@ class RouteTest : public testing::Test {
     listener_.upstream = "fallback";
   }
 
-  std::string choose(std::string_view server_name, const std::vector<std::string>& protocols = {},
+  std::string choose(std::string_view server_name,
+                     const std::vector<std::string_view>& protocols = {},
                      const char* ip = "192.0.2.1") {
     const RouteTable table(listener_, upstreams_);
     const RouteChoice choice = table.choose(server_name, protocols, client(ip));
