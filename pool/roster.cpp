@@ -1,5 +1,6 @@
 #include "pool/roster.hpp"
 
+#include <algorithm>
 #include <set>
 #include <string>
 
@@ -49,6 +50,20 @@ std::size_t Roster::capacity(const config::Upstream& upstream) {
     seats += each.kind == Kind::address ? 1 : 2 * Discovery::most_addresses;
   }
   return seats;
+}
+
+void Roster::adopt(const Roster& before) {
+  for (Entry& entry : entries_) {
+    if (entry.written.kind == Kind::address || entry.answered) continue;
+    const auto known = std::ranges::find_if(before.entries_, [&](const Entry& other) {
+      return other.answered && other.written.kind == entry.written.kind &&
+             other.written.address == entry.written.address;
+    });
+    if (known == before.entries_.end()) continue;
+    entry.answer = known->answer;
+    entry.answered = true;
+    --unanswered_;
+  }
 }
 
 bool Roster::found(std::size_t query, std::vector<Found> answer) {

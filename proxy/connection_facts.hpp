@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -38,7 +39,9 @@ struct ConnectionFacts {
   bool tls_resumed = false;
   SocketAddress client;
 
-  // Configured names: they live as long as the process. Empty = not chosen yet.
+  // Configured names. Empty = not chosen yet. Those of listeners and upstreams live as long as the
+  // process, that of a route as long as `names`.
+  std::shared_ptr<const void> names;
   std::string_view listener;
   std::string_view route;
   std::string_view upstream;

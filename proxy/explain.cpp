@@ -16,7 +16,7 @@
 #include "config/host_name.hpp"
 #include "config/schema.hpp"
 #include "proxy/route.hpp"
-#include "proxy/server.hpp"
+#include "proxy/tls_store.hpp"
 
 namespace weir::proxy {
 namespace {
@@ -59,7 +59,7 @@ bool holds(config::RouteMatch condition, const Facts& facts) {
   config::Route& route = listener.routes.emplace_back();
   route.match = std::move(condition);
   route.upstream = "it";
-  const RouteTable table(listener, upstreams);
+  const RouteTable table(listener, by_position(upstreams));
   return table.choose(facts.server_name, facts.protocols, facts.client).upstream == 0;
 }
 
@@ -142,7 +142,7 @@ class Explainer {
   bool shake_hands() {
     const config::TlsSettings& settings = config_.tls.at(listener_.tls);
     const CertificateChoice choice =
-        tls_.servers.at(listener_.tls)->certificates_for(facts_.server_name);
+        tls_.server(listener_.tls)->certificates_for(facts_.server_name);
     if (choice.places.empty()) {
       say("certificate: none, the handshake is refused: no certificate is for {}, and "
           "`unknown_server_name` is `reject`",
@@ -173,7 +173,7 @@ class Explainer {
   }
 
   void choose_route() {
-    const RouteChoice choice = RouteTable(listener_, config_.upstreams)
+    const RouteChoice choice = RouteTable(listener_, by_position(config_.upstreams))
                                    .choose(facts_.server_name, facts_.protocols, facts_.client);
     bool matched = false;
     for (std::size_t i = 0; i < listener_.routes.size() && !matched; ++i) {

@@ -11,7 +11,7 @@
 
 namespace weir::proxy {
 
-struct TlsStore;
+class TlsStore;
 
 // A connection as the operator describes it. Empty = not there.
 struct ExplainQuestion {

@@ -15,16 +15,18 @@ bool contains(const config::Network& network, const SocketAddress& address) {
   return true;
 }
 
-RouteTable::RouteTable(const config::Listener& listener,
-                       const std::vector<config::Upstream>& upstreams) {
-  const auto index_of = [&](const std::string& name) {
+UpstreamNumbers by_position(const std::vector<config::Upstream>& upstreams) {
+  return [&upstreams](const std::string& name) {
     const auto found = std::ranges::find(upstreams, name, &config::Upstream::name);
     return found == upstreams.end() ? RouteChoice::no_upstream
                                     : static_cast<std::size_t>(found - upstreams.begin());
   };
+}
+
+RouteTable::RouteTable(const config::Listener& listener, const UpstreamNumbers& upstreams) {
   for (const config::Route& route : listener.routes) {
     const std::size_t position = entries_.size();
-    entries_.push_back({&route.match, {index_of(route.upstream), route.name}});
+    entries_.push_back({&route.match, {upstreams(route.upstream), route.name}});
     if (route.match.server_name.empty()) any_name_.push_back(position);
     for (const std::string& name : route.match.server_name) {
       if (name.starts_with("*.")) {
@@ -40,7 +42,7 @@ RouteTable::RouteTable(const config::Listener& listener,
   std::ranges::sort(protocols_);
   const auto twice = std::ranges::unique(protocols_);
   protocols_.erase(twice.begin(), twice.end());
-  if (!listener.upstream.empty()) fallback_.upstream = index_of(listener.upstream);
+  if (!listener.upstream.empty()) fallback_.upstream = upstreams(listener.upstream);
 }
 
 // The cost is that of a few look-ups, not of the number of routes. A client may offer protocols by

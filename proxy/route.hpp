@@ -3,6 +3,7 @@
 // listener's default. Built once from the configuration, then read-only; any thread.
 
 #include <cstddef>
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -16,15 +17,21 @@ namespace weir::proxy {
 
 struct RouteChoice {
   static constexpr std::size_t no_upstream = ~std::size_t{0};
-  std::size_t upstream = no_upstream;  // its index in the configuration
+  std::size_t upstream = no_upstream;  // its number
   std::string_view route;              // name; empty for the default or a route without one
 };
+
+// The number of the upstream of that name.
+using UpstreamNumbers = std::function<std::size_t(const std::string&)>;
+// As they stand in a configuration.
+UpstreamNumbers by_position(const std::vector<config::Upstream>& upstreams);
 
 bool contains(const config::Network& network, const SocketAddress& address);
 
 class RouteTable {
  public:
-  RouteTable(const config::Listener& listener, const std::vector<config::Upstream>& upstreams);
+  // `listener` must outlive it.
+  RouteTable(const config::Listener& listener, const UpstreamNumbers& upstreams);
 
   // `server_name` in lower case, empty when there was none. `protocols`: the one that was agreed
   // on, or all that the client offers to a server behind; a route matches by any of them.

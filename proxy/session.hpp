@@ -97,13 +97,15 @@ class Session final : public boost::intrusive::list_base_hook<>,
 
   Worker& worker_;
   Listener& listener_;
+  ListenerRulesPointer rules_;
   std::uint64_t id_;
   Stream client_;
   Lease lease_;
   Wakeup wakeup_;
   std::optional<Tunnel> tunnel_;
-  Connections* connections_ = nullptr;  // of the chosen upstream
-  pool::EndpointPointer endpoint_;      // leased, or the last one tried
+  Connections* connections_ = nullptr;   // of the chosen upstream
+  UpstreamRulesPointer upstream_rules_;  // as they were when it was chosen
+  pool::EndpointPointer endpoint_;       // leased, or the last one tried
   EndpointCounters* endpoint_counters_ = nullptr;
   RouteChoice choice_;
 

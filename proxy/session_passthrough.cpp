@@ -35,7 +35,7 @@ Task<bool> Session::read_hello() {
   stage_ = Stage::header;
   hello_ = std::make_unique<ClientHelloReader>();
   // A PROXY header before it has used up some of this time: one client, one time.
-  setup_due_ = accepted_at_ + listener_.config().timeouts.header;
+  setup_due_ = accepted_at_ + rules_->config.timeouts.header;
   set_deadline();
   for (;;) {
     const auto settled = judge_hello();

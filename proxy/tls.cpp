@@ -86,8 +86,11 @@ class TlsServer::State {
     }
   };
 
-  explicit State(const config::TlsSettings& from)
-      : settings(from), tickets(from.session_tickets.rotate) {}
+  State(const config::TlsSettings& from, const State* before)
+      : settings(from),
+        tickets(before != nullptr && before->settings.session_tickets == from.session_tickets
+                    ? before->tickets
+                    : std::make_shared<TicketKeys>(from.session_tickets.rotate)) {}
 
   bool add(const config::Certificate& files, std::vector<config::Problem>& problems);
   const Choice* find(const std::string& server_name) const;
@@ -99,7 +102,7 @@ class TlsServer::State {
                              const unsigned char* offered, unsigned offered_size, void* self);
 
   config::TlsSettings settings;
-  TicketKeys tickets;
+  std::shared_ptr<TicketKeys> tickets;
   std::vector<unsigned char> protocols;
   std::vector<ContextPointer> contexts;
   std::unordered_map<std::string, Choice> exact;      // "www.example.com"
@@ -130,7 +133,7 @@ bool TlsServer::State::add(const config::Certificate& files,
       context.get(), id,
       static_cast<unsigned>(std::min<std::size_t>(settings.name.size(), SSL_MAX_SID_CTX_LENGTH)));
   if (settings.session_tickets.enabled) {
-    tickets.serve(context.get());
+    tickets->serve(context.get());
     SSL_CTX_set_num_tickets(context.get(), 2);
   } else {
     SSL_CTX_set_options(context.get(), SSL_OP_NO_TICKET);
@@ -222,8 +225,10 @@ TlsServer::TlsServer(std::unique_ptr<State> state) : state_(std::move(state)) {}
 TlsServer::~TlsServer() = default;
 
 std::unique_ptr<TlsServer> TlsServer::make(const config::TlsSettings& settings,
-                                           std::vector<config::Problem>& problems) {
-  auto state = std::make_unique<State>(settings);
+                                           std::vector<config::Problem>& problems,
+                                           const TlsServer* before) {
+  auto state =
+      std::make_unique<State>(settings, before == nullptr ? nullptr : before->state_.get());
   state->protocols = alpn_wire(settings.alpn);
   bool good = true;
   for (const config::Certificate& certificate : settings.certificates) {

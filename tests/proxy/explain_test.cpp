@@ -8,7 +8,7 @@
 
 #include "config/address.hpp"
 #include "proxy/demo.hpp"
-#include "proxy/server.hpp"
+#include "proxy/tls_store.hpp"
 
 namespace weir::proxy {
 namespace {

@@ -36,7 +36,7 @@ class RouteTest : public testing::Test {
   std::string choose(std::string_view server_name,
                      const std::vector<std::string_view>& protocols = {},
                      const char* ip = "192.0.2.1") {
-    const RouteTable table(listener_, upstreams_);
+    const RouteTable table(listener_, by_position(upstreams_));
     const RouteChoice choice = table.choose(server_name, protocols, client(ip));
     return choice.upstream == RouteChoice::no_upstream ? "" : upstreams_[choice.upstream].name;
   }
