@@ -190,6 +190,7 @@ def test_bulk_both_ways(start_weir, start_endpoint, certificates):
     with weir.connect(tls=certificates.client(), server_name="a.example") as client:
         sent, received, digest = transfer.both_ways(client, 8 * MIB, seed=1)
     weir.wait_for_open(0)
+    wait_until(lambda: results, "the endpoint has finished too")
     server_sent, server_received, server_digest = results[0]
     assert (received, server_received) == (8 * MIB, 8 * MIB)
     assert (digest, server_digest) == (server_sent, sent)
@@ -239,6 +240,30 @@ def test_another_endpoint_gets_the_whole_hello(start_weir, start_endpoint, certi
         for _ in range(6):
             ask(weir, certificates, "a.example")
     weir.wait_for_outcomes(client_closed=6)
+
+
+def test_a_reload_is_for_those_who_come_after(two, certificates):
+    """Who has begun a hello goes by the routes of that time."""
+    weir = two()
+
+    def cut(hello):
+        yield hello[:-1]
+        wait_until(lambda: [each["received_bytes"] for each in weir.connections()] == [
+            len(hello) - 1], "the hello has begun")
+        weir.settings["listeners"]["web"]["routes"][0]["upstream"] = "b"
+        weir.reload()
+        yield hello[-1:]
+
+    cut_connection(weir, certificates, "a.example", cut)
+    with weir.connect(tls=certificates.client(check_hostname=False),
+                      server_name="a.example") as stream:
+        say(stream, b"b\n")
+    weir.settings["listeners"]["web"].update(tls="off", upstream="a", routes=[])
+    weir.reload()
+    plain = weir.connect()
+    with streams.TlsStream(plain.socket, certificates.client(), "a.example") as stream:
+        say(stream, b"a\n")
+    assert {entry["server_name"] for entry in weir.access_log(3)} == {"a.example", ""}
 
 
 # The PROXY protocol.

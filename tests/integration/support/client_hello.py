@@ -74,9 +74,8 @@ class CutStream(streams.TlsStream):
     def _flush(self):
         if self._cut is None:
             return super()._flush()
-        parts = self._cut(self._outgoing.read())
-        self._cut = None
-        for part in parts:
+        cut, self._cut = self._cut, None
+        for part in cut(self._outgoing.read()):
             self.socket.sendall(part)
-        self.first = b"".join(parts)
+            self.first += part
         return None
