@@ -115,7 +115,7 @@ struct TlsSettings {
 
 // 0 switches a timeout off, but for handshakes and headers, which always have one.
 struct ListenerTimeouts {
-  Duration header = 10s;  // for a whole PROXY header
+  Duration header = 10s;  // for a whole PROXY header and, where TLS is passed through, ClientHello
   Duration first_byte = 0s;
   Duration idle = 5min;
   Duration half_close = 30s;
@@ -151,7 +151,8 @@ struct Listener {
   std::string name;
   std::vector<Address> bind;
   std::vector<Place> bind_places;  // parallel to bind
-  std::string tls;                 // name of a TlsSettings; empty = off
+  std::string tls;                 // name of a TlsSettings; empty = off, or:
+  bool passthrough = false;        // the ClientHello is read, and TLS goes on to the server
   AcceptProxy proxy_protocol = AcceptProxy::off;
   std::vector<Network> trusted;  // who may send a PROXY header
   ListenerLimits limits;

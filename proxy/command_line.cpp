@@ -79,7 +79,10 @@ std::expected<CommandLine, Answer> parse_command_line(int argc, const char* cons
   auto* explain = app.add_subcommand("explain", "say what a connection would get, and why");
   explain->add_option("--listener", line.question.listener, "where it comes in")->required();
   explain->add_option("--server-name", line.question.server_name, "the name it asks for");
-  explain->add_option("--alpn", line.question.alpn, "the protocol it offers");
+  explain->add_option("--alpn", line.question.alpn, "the protocols it offers, such as h2,http/1.1")
+      ->delimiter(',')
+      ->expected(1)
+      ->take_all();
   explain->add_option("--client", line.question.client, "the address it comes from");
   auto* show = app.add_subcommand("show-config", "print the configuration that is in force");
   show->add_flag("--defaults", line.show_defaults, "every key, and where its value comes from");

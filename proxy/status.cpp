@@ -30,7 +30,9 @@ json::object listener_status(const FigureSources& sources, std::size_t place) {
   }
   return {{"name", config.name},
           {"addresses", std::move(addresses)},
-          {"tls", config.tls.empty() ? "off" : config.tls},
+          {"tls", config.passthrough   ? "passthrough"
+                  : config.tls.empty() ? "off"
+                                       : config.tls},
           {"accepted", accepted},
           {"open", open}};
 }

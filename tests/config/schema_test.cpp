@@ -65,7 +65,6 @@ TEST(Schema, RefusesWhatIsNotSupportedYetAtItsPlace) {
               ElementsAre(error_at(1, 10, "`token_file` is not supported yet")));
   EXPECT_THAT(top("sandbox: on"), ElementsAre(error_at(1, 10, "`sandbox: on` is not supported")));
   EXPECT_THAT(listener("mode: http"), ElementsAre(error_at(6, 11, "`mode: http` is not")));
-  EXPECT_THAT(listener("tls: passthrough"), ElementsAre(error_at(6, 10, "`tls: passthrough`")));
   EXPECT_THAT(listener("allow: [10.0.0.0/8]"), ElementsAre(error_at(6, 5, "`allow` is not")));
   EXPECT_THAT(listener("limits: { connections_per_client: 5 }"),
               ElementsAre(error_at(6, 15, "`connections_per_client` is not")));

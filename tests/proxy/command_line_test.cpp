@@ -68,7 +68,7 @@ TEST(CommandLine, TakesTheConnectionToExplain) {
   EXPECT_EQ(line.command, CommandLine::Command::explain);
   EXPECT_EQ(line.question.listener, "web");
   EXPECT_EQ(line.question.server_name, "a.example");
-  EXPECT_EQ(line.question.alpn, "h2");
+  EXPECT_EQ(line.question.alpn, std::vector<std::string>{"h2"});
   EXPECT_EQ(line.question.client, "10.0.0.1");
   EXPECT_EQ(line.config_path, "x.yaml");
   EXPECT_EQ(parse({"explain"}).error().status, 2);
