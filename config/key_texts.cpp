@@ -184,6 +184,7 @@ std::vector<KeyText> process_texts(const Config& config) {
   Texts texts("");
   texts.add_text("workers", config.workers == 0 ? "auto" : text(config.workers),
                  Effect::next_start);
+  texts.add("watch", config.watch, at_once);
   texts.add("limits.connections", config.limits.connections, at_once);
   texts.add("limits.handshakes", config.limits.handshakes, at_once);
   texts.add("drain.delay", config.drain.delay, at_once);
@@ -213,7 +214,11 @@ std::vector<KeyText> texts(const Listener& listener) {
   constexpr Effect sessions = Effect::new_sessions_only;
   Texts texts("listeners.*.");
   texts.add("bind", listener.bind, sessions);
-  texts.add_text("tls", listener.tls.empty() ? "off" : listener.tls, sessions);
+  texts.add_text("tls",
+                 listener.passthrough   ? "passthrough"
+                 : listener.tls.empty() ? "off"
+                                        : listener.tls,
+                 sessions);
   texts.add("proxy_protocol", listener.proxy_protocol, sessions);
   texts.add("trusted", listener.trusted, sessions);
   texts.add("limits.connections", listener.limits.connections, sessions);

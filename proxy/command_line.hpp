@@ -12,7 +12,18 @@
 namespace weir::proxy {
 
 struct CommandLine {
-  enum class Command { run, check, show_config, explain, plan, schema, demo, version, help };
+  enum class Command {
+    run,
+    check,
+    show_config,
+    explain,
+    plan,
+    reload,
+    schema,
+    demo,
+    version,
+    help
+  };
   Command command = Command::help;
   std::string config_path = "/etc/weir/weir.yaml";
   std::string check_format = "text";  // or "json"

@@ -25,6 +25,7 @@
 #include "proxy/name_check.hpp"
 #include "proxy/plan.hpp"
 #include "proxy/problem_list.hpp"
+#include "proxy/reload_request.hpp"
 #include "proxy/running.hpp"
 #include "proxy/server.hpp"
 #include "proxy/version.hpp"
@@ -129,6 +130,25 @@ int plan(const CommandLine& command) {
   return command.exit_code && !plan.lines.empty() ? failed : good;
 }
 
+int reload(const CommandLine& command) {
+  const auto admin = admin_of(command);
+  if (!admin) return wrong;
+  const auto result = request_reload(*admin);
+  if (!result) {
+    fmt::print(stderr, "weir: {}\n{}", result.error(),
+               command.admin ? ""
+                             : "Where it is the admin address that changes, name the present "
+                               "one by --admin.\n");
+    return failed;
+  }
+  if (result->is_good) {
+    fmt::print("reloaded\n");
+    return good;
+  }
+  fmt::print(stderr, "weir: not reloaded, the configuration in force stays\n{}\n", result->reason);
+  return failed;
+}
+
 config::Address loopback(std::uint16_t port) {
   return {config::Address::Kind::ipv4, "127.0.0.1", port};
 }
@@ -193,6 +213,8 @@ int dispatch(const CommandLine& command) {
       return explain(command);
     case CommandLine::Command::plan:
       return plan(command);
+    case CommandLine::Command::reload:
+      return reload(command);
     case CommandLine::Command::schema:
       fmt::print("{}", command.as_reference ? config::reference_page() : config::json_schema());
       return good;

@@ -93,7 +93,7 @@ TEST(CommandLine, SuggestsANearCommand) {
 }
 
 TEST(CommandLine, SaysWhatIsNotSupportedYet) {
-  for (const char* word : {"reload", "status", "top", "kill"}) {
+  for (const char* word : {"drain", "status", "top", "kill"}) {
     const Answer answer = parse({word}).error();
     EXPECT_EQ(answer.status, 2) << word;
     EXPECT_THAT(answer.text, testing::HasSubstr("not supported yet")) << word;
