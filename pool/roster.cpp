@@ -9,6 +9,8 @@ namespace {
 
 using Kind = config::Endpoint::Kind;
 
+}  // namespace
+
 EndpointPointer endpoint_at(const config::Endpoint& written) {
   const bool has_host = written.address.kind != config::Address::Kind::unix_socket;
   return std::make_shared<const Endpoint>(Endpoint{written.address, written.address.text(),
@@ -23,8 +25,6 @@ EndpointPointer endpoint_of(const config::Endpoint& written, const Found& found)
                                                    is_service ? "" : written.address.host, weight,
                                                    written.tier + found.tier, written.text()});
 }
-
-}  // namespace
 
 Roster::Roster(const config::Upstream& upstream) {
   for (const bool addresses : {true, false}) {

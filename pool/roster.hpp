@@ -11,6 +11,10 @@
 
 namespace weir::pool {
 
+// What an entry that is an address stands for; and what one that is a name, for each address found.
+EndpointPointer endpoint_at(const config::Endpoint& written);
+EndpointPointer endpoint_of(const config::Endpoint& written, const Found& found);
+
 class Roster {
  public:
   explicit Roster(const config::Upstream& upstream);

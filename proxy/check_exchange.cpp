@@ -1,4 +1,4 @@
-// What health checks say and what the answers mean: the pure part of checker.hpp.
+#include "proxy/check_exchange.hpp"
 
 #include <fmt/format.h>
 
@@ -9,7 +9,6 @@
 #include <boost/beast/http/read.hpp>
 
 #include "config/diagnostic.hpp"
-#include "proxy/checker.hpp"
 
 namespace weir::proxy {
 namespace {

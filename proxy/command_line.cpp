@@ -78,11 +78,11 @@ std::expected<CommandLine, Answer> parse_command_line(int argc, const char* cons
   app.add_flag("-V,--version", version_flag, "print the version");
   auto* run = app.add_subcommand("run", "serve by a configuration");
   auto* check = app.add_subcommand("check", "say whether a configuration is good");
-  bool probe = false;
   check->add_option("--format", line.check_format, "text, or json for programs")
       ->check(CLI::IsMember({"text", "json"}))
       ->capture_default_str();
-  check->add_flag("--probe", probe, "also dial the endpoints (not supported yet)");
+  check->add_flag("--probe", line.probe,
+                  "also try it: binds, names, endpoints with their TLS and checks, certificates");
   auto* explain = app.add_subcommand("explain", "say what a connection would get, and why");
   explain->add_option("--listener", line.question.listener, "where it comes in")->required();
   explain->add_option("--server-name", line.question.server_name, "the name it asks for");
@@ -122,7 +122,6 @@ std::expected<CommandLine, Answer> parse_command_line(int argc, const char* cons
     return std::unexpected(Answer{
         std::string("weir: ") + error.what() + "\nRun `weir help` for the commands.\n", wrong});
   }
-  if (probe) return std::unexpected(Answer{"weir check --probe: not supported yet\n", wrong});
   if (run->parsed()) line.command = CommandLine::Command::run;
   if (check->parsed()) line.command = CommandLine::Command::check;
   if (explain->parsed()) line.command = CommandLine::Command::explain;

@@ -27,6 +27,7 @@ struct CommandLine {
   Command command = Command::help;
   std::string config_path = "/etc/weir/weir.yaml";
   std::string check_format = "text";  // or "json"
+  bool probe = false;                 // check: also try what the configuration names
   bool show_defaults = false;
   std::string plan_path;                 // the configuration that a reload would take
   std::optional<config::Address> admin;  // of the running weir; else that of `config_path`

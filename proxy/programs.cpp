@@ -12,6 +12,8 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "config/change.hpp"
 #include "config/diagnostic.hpp"
@@ -24,6 +26,7 @@
 #include "proxy/log.hpp"
 #include "proxy/name_check.hpp"
 #include "proxy/plan.hpp"
+#include "proxy/probe.hpp"
 #include "proxy/problem_list.hpp"
 #include "proxy/reload_request.hpp"
 #include "proxy/running.hpp"
@@ -56,24 +59,42 @@ int run(const std::string& path) {
   return std::make_unique<Server>(std::move(loaded), load_again)->run();
 }
 
+void add(std::vector<config::Problem>& problems, std::vector<config::Problem> more) {
+  add_source_lines(more);
+  problems.insert(problems.end(), more.begin(), more.end());
+}
+
+// All problems are in `loaded` then. None: the configuration is wrong.
+std::optional<std::vector<ProbeResult>> try_out(Loaded& loaded, bool with_probes) {
+  if (loaded.config == nullptr) return std::nullopt;
+  const auto names = look_up_names(*loaded.config, with_probes ? 5s : 2s);
+  std::vector<ProbeResult> probes;
+  if (with_probes) {
+    probes = probe(*loaded.config, loaded.tls, names);
+    add(loaded.problems, problems_of(probes));
+  } else {
+    add(loaded.problems, names_not_found(names));
+  }
+  return probes;
+}
+
 int check(const CommandLine& command) {
   Loaded loaded = load(command.config_path);
-  const bool is_good = loaded.config != nullptr;
-  if (is_good) {
-    std::vector<config::Problem> problems = names_not_found(*loaded.config, 2s);
-    add_source_lines(problems);
-    loaded.problems.insert(loaded.problems.end(), problems.begin(), problems.end());
-  }
+  const auto probes = try_out(loaded, command.probe);
+  const bool all_good = probes && std::ranges::all_of(*probes, is_good);
+  const int status = !probes ? wrong : all_good ? good : failed;
   if (command.check_format == "json") {
-    fmt::print("{}", problems_as_json(is_good, loaded.problems));
-    return is_good ? good : wrong;
+    fmt::print("{}", problems_as_json(probes.has_value(), loaded.problems,
+                                      probes && command.probe ? &*probes : nullptr));
+    return status;
   }
   print_problems(loaded.problems);
-  if (!is_good) return wrong;
+  if (!probes) return status;
   fmt::print("{}: good ({} listener{}, {} upstream{})\n", command.config_path,
              loaded.config->listeners.size(), loaded.config->listeners.size() == 1 ? "" : "s",
              loaded.config->upstreams.size(), loaded.config->upstreams.size() == 1 ? "" : "s");
-  return good;
+  if (command.probe) fmt::print("{}", probes_as_text(*probes));
+  return status;
 }
 
 int show_config(const CommandLine& command) {

@@ -1,6 +1,7 @@
 #include "proxy/sockets.hpp"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sched.h>
@@ -27,7 +28,9 @@ std::string problem(const config::Address& address, int error) {
         " (ports below 1024 need the capability CAP_NET_BIND_SERVICE: "
         "`setcap cap_net_bind_service=+ep weir`, or a higher port)";
   } else if (error == EADDRINUSE) {
-    text += " (another process listens there already)";
+    text += " (another process listens there already; a running weir does that too)";
+  } else if (error == EEXIST) {
+    text += " (something that is no socket is there)";
   } else if (error == EADDRNOTAVAIL) {
     text += " (no interface of this machine has this address)";
   }
@@ -40,16 +43,23 @@ std::unexpected<std::string> give_up(int descriptor, const config::Address& addr
   return std::unexpected(problem(address, error));
 }
 
+// Does a process hold a socket that is bound to this file? Asked with a socket of another type,
+// whose connect() tells without making a connection. 0 = yes, ECONNREFUSED = nobody, else it cannot
+// be told.
+int ask_for_holder(const config::Address& address) {
+  const int probe = ::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (probe < 0) return errno;
+  const KernelAddress kernel(address);
+  const int error = ::connect(probe, kernel.data(), kernel.size()) == 0 ? 0 : errno;
+  ::close(probe);
+  return error == EPROTOTYPE ? 0 : error;
+}
+
 // A socket file that nobody listens on is left over from a process that was killed.
 bool remove_stale_socket(const config::Address& address) {
   struct stat found{};
   if (::lstat(address.host.c_str(), &found) != 0 || !S_ISSOCK(found.st_mode)) return false;
-  const int probe = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  if (probe < 0) return false;
-  const KernelAddress kernel(address);
-  const bool refused = ::connect(probe, kernel.data(), kernel.size()) != 0 && errno == ECONNREFUSED;
-  ::close(probe);
-  return refused && ::unlink(address.host.c_str()) == 0;
+  return ask_for_holder(address) == ECONNREFUSED && ::unlink(address.host.c_str()) == 0;
 }
 
 void set_option(int descriptor, int level, int option) {
@@ -57,19 +67,38 @@ void set_option(int descriptor, int level, int option) {
   ::setsockopt(descriptor, level, option, &on, sizeof on);
 }
 
-// With SO_REUSEPORT a second process of the same user would quietly share our port; so the port is
-// first bound alone.
-bool is_free(const config::Address& address) {
+// Binds, alone, and gives it up again; false: errno.
+bool can_bind(const config::Address& address, bool and_listen) {
   const KernelAddress kernel(address);
   const int probe = open_socket(kernel.family());
   if (probe < 0) return false;
   set_option(probe, SOL_SOCKET, SO_REUSEADDR);
   if (kernel.family() == AF_INET6) set_option(probe, IPPROTO_IPV6, IPV6_V6ONLY);
-  const bool good = ::bind(probe, kernel.data(), kernel.size()) == 0 && ::listen(probe, 1) == 0;
+  const bool good =
+      ::bind(probe, kernel.data(), kernel.size()) == 0 && (!and_listen || ::listen(probe, 1) == 0);
   const int error = errno;
   ::close(probe);
   errno = error;
   return good;
+}
+
+// With SO_REUSEPORT a second process of the same user would quietly share our port; so the port is
+// first bound alone.
+bool is_free(const config::Address& address) {
+  return can_bind(address, true);
+}
+
+// 0, or the errno that a unix socket would meet. `stale`: a file is in the way that can go.
+int unix_obstacle(const config::Address& address, bool& stale) {
+  const std::size_t slash = address.host.rfind('/');
+  const std::string folder =
+      slash == std::string::npos ? "." : address.host.substr(0, std::max<std::size_t>(slash, 1));
+  if (::faccessat(AT_FDCWD, folder.c_str(), W_OK | X_OK, AT_EACCESS) != 0) return errno;
+  struct stat found{};
+  if (::lstat(address.host.c_str(), &found) != 0) return errno == ENOENT ? 0 : errno;
+  if (!S_ISSOCK(found.st_mode)) return EEXIST;
+  stale = ask_for_holder(address) == ECONNREFUSED;
+  return stale ? 0 : EADDRINUSE;
 }
 
 double cgroup_quota() {
@@ -171,6 +200,18 @@ std::expected<int, std::string> listen_on(const config::Address& address, bool s
   }
   if (!bound || ::listen(descriptor, backlog) != 0) return give_up(descriptor, address);
   return descriptor;
+}
+
+std::expected<std::string, std::string> may_listen_on(const config::Address& address) {
+  bool stale = false;
+  int error = 0;
+  if (address.kind == config::Address::Kind::unix_socket) {
+    error = unix_obstacle(address, stale);
+  } else if (!can_bind(address, false)) {
+    error = errno;
+  }
+  if (error != 0) return std::unexpected(problem(address, error));
+  return stale ? "a socket file that nobody listens on is there, and would be replaced" : "";
 }
 
 config::Address bound_address(int descriptor, const config::Address& asked) {

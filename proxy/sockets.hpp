@@ -43,6 +43,9 @@ int pending_error(int descriptor);
 // unix socket gets mode 0600, otherwise what the umask leaves.
 std::expected<int, std::string> listen_on(const config::Address& address, bool shared,
                                           bool owner_only = false);
+// Could listen_on() succeed now? Changes nothing and disturbs nobody: who listens there already
+// gets no connection, and loses none. A note where there is one ("" else), or what is in the way.
+std::expected<std::string, std::string> may_listen_on(const config::Address& address);
 // The address with the port that the kernel chose for port 0.
 config::Address bound_address(int descriptor, const config::Address& asked);
 

@@ -1,7 +1,5 @@
 #include "proxy/tls_certificate.hpp"
 
-#include <fmt/chrono.h>
-#include <fmt/format.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
@@ -9,9 +7,10 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <ctime>
 #include <fstream>
 #include <iterator>
+
+#include "proxy/certificate_facts.hpp"
 
 namespace weir::proxy {
 namespace {
@@ -67,12 +66,6 @@ std::vector<std::string> server_names(X509* certificate) {
   }
   if (names.empty()) names.push_back(lower(common_name(certificate)));
   return names;
-}
-
-std::chrono::system_clock::time_point not_after(X509* certificate) {
-  std::tm when{};
-  ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &when);
-  return std::chrono::system_clock::from_time_t(::timegm(&when));
 }
 
 std::vector<CertificatePointer> read_chain(const std::string& text) {
@@ -147,15 +140,9 @@ std::optional<KeyedCertificate> load_certificate(const config::Certificate& file
 void warn_of_expiry(const KeyedCertificate& certificate, const config::Certificate& files,
                     std::chrono::system_clock::time_point now,
                     std::vector<config::Problem>& problems) {
-  constexpr auto early = std::chrono::days(30);
-  const auto left = certificate.not_after - now;
-  if (files.cert_pem || left >= early) return;  // the demo's is made for the hour
-  const std::string when =
-      fmt::format("{:%Y-%m-%d %H:%M} UTC",
-                  fmt::gmtime(std::chrono::system_clock::to_time_t(certificate.not_after)));
-  const auto days = std::chrono::floor<std::chrono::days>(left).count();
-  std::string what = fmt::format("expires in {} day{}, at {}", days, days == 1 ? "" : "s", when);
-  if (left < std::chrono::seconds(0)) what = "has expired at " + when;
+  // The demo's is made for the hour.
+  if (files.cert_pem || !ends_soon(certificate.not_after, now)) return;
+  const std::string what = expiry_in_words(certificate.not_after, now);
   problems.push_back(tls_problem(files.cert_place, "the certificate `" + files.cert + "` " + what));
   problems.back().severity = config::Problem::Severity::warning;
 }

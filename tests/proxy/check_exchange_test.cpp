@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "proxy/checker.hpp"
+#include "proxy/check_exchange.hpp"
 
 namespace weir::proxy {
 namespace {
