@@ -95,7 +95,7 @@ void Listener::keep_sockets(const Sockets& kept, const Sockets& in_use) {
   std::erase_if(sockets_, [](const auto& socket) { return !socket->is_open(); });
   if (sockets_.empty()) {
     clear();
-    paused_ = false;
+    paused_ = short_of_descriptors_ = false;
   }
 }
 

@@ -38,10 +38,16 @@ std::size_t number_of(std::map<std::string, std::size_t>& numbers, const std::st
   return numbers.emplace(name, numbers.size()).first->second;
 }
 
+bool forget_alike(const config::Pool& one, const config::Pool& other) {
+  return one.mode == other.mode && one.reset->send == other.reset->send &&
+         one.reset->expect == other.reset->expect;
+}
+
 // May a connection that was opened under the one be lent under the other? A session must get what
-// is verified, and introduced, as configured now.
+// is verified, introduced, and has forgotten its clients, as configured now.
 bool may_be_lent(const config::Upstream& opened, const config::Upstream& now) {
-  return opened.tls == now.tls && opened.proxy_protocol == now.proxy_protocol;
+  return opened.tls == now.tls && opened.proxy_protocol == now.proxy_protocol &&
+         (opened.pool.mode != config::PoolMode::reset || forget_alike(opened.pool, now.pool));
 }
 
 // Are they interchangeable? The rest of a connection's identity is its endpoint.
@@ -98,12 +104,12 @@ void Server::reload() {
     return;
   }
   const auto began = std::chrono::steady_clock::now();
-  Loaded loaded = load_again_(in_force()->tls);
-  const std::string problems = config::render(loaded.problems, false);
-  if (loaded.config == nullptr) return refuse(problems);
-  if (!problems.empty()) spdlog::warn("the configuration is odd:\n{}", problems);
   std::shared_ptr<Change> change;
   try {
+    const Loaded loaded = load_again_(in_force()->tls);
+    const std::string problems = config::render(loaded.problems, false);
+    if (loaded.config == nullptr) return refuse(problems);
+    if (!problems.empty()) spdlog::warn("the configuration is odd:\n{}", problems);
     change = prepare(loaded);
   } catch (const std::exception& error) {
     return refuse(error.what());
@@ -273,7 +279,12 @@ void Server::make_room(const Change& change) {
     upstreams_[of.index] = std::make_unique<pool::Upstream>(
         of.rules->config, of.index, shared_.worker_count, static_cast<pool::Workers&>(*this),
         std::chrono::steady_clock::now());
-    for (const auto& worker : workers_) worker->add_upstream(*upstreams_[of.index]);
+    for (const auto& worker : workers_) {
+      worker->add_upstream(*upstreams_[of.index]);
+      // Here, since a worker that begins to use it may ask another one for a connection before that
+      // one has changed over.
+      worker->connections(of.index).follow(for_worker(of.rules));
+    }
     endpoint_books_->open(*upstreams_[of.index]);
   }
   std::vector<const std::string*> names(listener_numbers_.size());
@@ -289,8 +300,11 @@ void Server::carry_out(const Change& change, Worker& worker) const {
   for (const auto* list : {&change.upstreams, &change.removed_upstreams}) {
     for (const Change::OfUpstream& of : *list) {
       Connections& connections = worker.connections(of.index);
-      connections.follow(for_worker(of.rules));
-      if (of.is_new) connections.start();
+      if (of.is_new) {
+        connections.start();
+      } else {
+        connections.follow(for_worker(of.rules));
+      }
     }
   }
   // First all that go, then all that come: a socket may go from one listener to another.
