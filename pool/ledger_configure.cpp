@@ -36,7 +36,10 @@ void Ledger::configure(const config::Upstream& upstream, Generations generations
     if (pool_.open_rate != open_rate_before) seat.tokens = TokenBucket(pool_.open_rate, now);
     if (config_.slow_start == 0s) seat.ramp_began = {};
     if (!warms() || seat.counts.idle >= pool_.min_idle) seat.catching_up = false;
-    if (config_.ejection.failures == 0 && seat.ejection.ejected()) seat.ejection.end(now);
+    if (config_.ejection.failures == 0 && seat.ejection.ejected()) {
+      seat.ejection.end(now);
+      begin_catching_up(i, now, actions);
+    }
     note_trouble(seat);
     seat.at_configure = seat.counts;
   }
