@@ -13,8 +13,8 @@ ListeningSocket::~ListeningSocket() {
   close_descriptor(descriptor_);
 }
 
-SocketFile::~SocketFile() {
-  if (!handed_over_) ::unlink(path_.c_str());
+void SocketFile::remove() {
+  if (!std::exchange(handed_over_, true)) ::unlink(path_.c_str());
 }
 
 OpenBinding hold(const BindingPointer& binding) {

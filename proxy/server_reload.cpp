@@ -10,6 +10,7 @@
 #include <set>
 #include <stdexcept>
 
+#include "config/overlap.hpp"
 #include "pool/assert.hpp"
 #include "proxy/log.hpp"
 #include "proxy/pipe.hpp"
@@ -56,6 +57,14 @@ bool are_alike(const UpstreamRules& one, const UpstreamRules& other) {
   const config::Pool& its = other.config.pool;
   return may_be_lent(one.config, other.config) && one.tls == other.tls && pool.mode == its.mode &&
          pool.server_speaks_first == its.server_speaks_first && pool.reset == its.reset;
+}
+
+// What goes from the admin's address to a listener, or back, is taken until the reload is over.
+void refuse_own(const config::Address& wanted, const config::Address& taken,
+                const std::string& owner) {
+  if (!config::overlap(wanted, taken)) return;
+  throw std::runtime_error("cannot listen on " + wanted.text() + ": `" + owner +
+                           "` does until this reload is over; reload once without it");
 }
 
 // What is left of an upstream that is not configured any more: its endpoints serve the sessions
@@ -148,6 +157,11 @@ std::shared_ptr<Server::Change> Server::prepare(const Loaded& loaded) {
   const std::optional<config::Address>& bind = loaded.config->admin.bind;
   change->has_other_admin = before == nullptr || before->config->admin.bind != bind;
   if (change->has_other_admin && bind) {
+    for (std::size_t i = 0; before != nullptr && i < before->listeners.size(); ++i) {
+      for (const BindingPointer& each : before->listeners[i].bindings) {
+        refuse_own(*bind, each->bound, "listeners." + before->config->listeners[i].name);
+      }
+    }
     change->admin = std::make_unique<Admin>(*bind, static_cast<AdminSource&>(*this));
   }
   return change;
@@ -235,6 +249,7 @@ OpenBinding Server::bind(const config::Address& address, std::vector<BindingPoin
       return hold(*found);
     }
   }
+  if (admin_) refuse_own(address, admin_->local_address(), "admin");
   auto open = open_binding(address, shared_.worker_count, ours);
   if (!open) throw std::runtime_error(open.error());
   return std::move(*open);
@@ -242,6 +257,7 @@ OpenBinding Server::bind(const config::Address& address, std::vector<BindingPoin
 
 void Server::change_to(Change& change) {
   make_room(change);
+  remove_files(change);
   if (phase_.load() == Phase::starting) {
     for (const auto& worker : workers_) carry_out(change, *worker);
   } else {
@@ -292,6 +308,23 @@ void Server::make_room(const Change& change) {
   for (std::size_t i = shared_.listeners.size(); i < names.size(); ++i) {
     shared_.listeners.grow_to(i + 1);
     for (const auto& worker : workers_) worker->add_listener(*names[i]);
+  }
+}
+
+// Of unix sockets that go: before the workers take the last clients out of their queues, and not
+// when the last answer about the configuration in force so far is given, since its path may be in
+// use again by then.
+void Server::remove_files(const Change& change) const {
+  const InForcePointer before = in_force();
+  if (before == nullptr) return;
+  std::set<BindingPointer> stay;
+  for (const InForce::Listener& each : change.in_force->listeners) {
+    stay.insert(each.bindings.begin(), each.bindings.end());
+  }
+  for (const InForce::Listener& each : before->listeners) {
+    for (const BindingPointer& binding : each.bindings) {
+      if (binding->file && !stay.contains(binding)) binding->file->remove();
+    }
   }
 }
 

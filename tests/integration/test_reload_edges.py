@@ -1,10 +1,12 @@
 """A reload at the edges: what is on its way in that moment, what goes from one owner to another,
 what is nearly right."""
 
+import signal
 import threading
 
 import pytest
 
+from support import streams
 from support.configuration import listener, tls, upstream
 from support.dns import NameServer
 from support.endpoints import named
@@ -90,3 +92,35 @@ def test_what_was_used_is_not_lent_once_its_reset_is_not_trusted(start_weir, sta
         may_answer.set()
         assert second.receive_exactly(1) == b"y"
     assert endpoint.accepted == 2
+
+
+def test_an_address_goes_from_the_admin_to_a_listener_and_back_in_two_reloads(start_weir,
+                                                                              start_endpoint,
+                                                                              directory):
+    first, second = f"unix:{directory}/first.sock", f"unix:{directory}/second.sock"
+    weir = start_weir(upstream(start_endpoint(named("a"))), admin={"bind": first})
+
+    def move_admin(address):
+        weir.settings["admin"]["bind"] = address
+        weir.write()
+        weir.signal(signal.SIGHUP)
+        weir.admin.address = address
+        wait_until(weir.admin.is_ready, "it answers at the other address")
+
+    weir.settings["admin"]["bind"] = second
+    weir.settings["listeners"]["web"]["bind"] = ["127.0.0.1:0", first]
+    assert "`admin` does until" in weir.reload(good=False)["reason"]
+    weir.settings["listeners"]["web"]["bind"] = "127.0.0.1:0"
+    move_admin(second)
+    weir.settings["listeners"]["web"]["bind"] = ["127.0.0.1:0", first]
+    weir.reload()
+    with streams.connect(first, timeout=20) as stream:
+        stream.send(b"?\n")
+        assert stream.receive_line() == b"a\n"
+    weir.settings["listeners"]["web"]["bind"] = "127.0.0.1:0"
+    weir.settings["admin"]["bind"] = first
+    assert "`listeners.web` does until" in weir.reload(good=False)["reason"]
+    weir.settings["admin"]["bind"] = second
+    weir.reload()
+    move_admin(first)
+    assert weir.ask() == "a"
