@@ -98,7 +98,8 @@ struct Server::Change {
   std::vector<OfUpstream> upstreams;
   std::vector<std::size_t> removed_listeners;
   std::vector<OfUpstream> removed_upstreams;
-  Listener::Sockets in_use;  // of all listeners
+  Listener::Sockets in_use;                     // of all listeners
+  std::optional<AccessLog::Output> access_log;  // when it has changed
   bool has_other_admin = false;
   std::unique_ptr<Admin> admin;
 };
@@ -154,6 +155,9 @@ std::shared_ptr<Server::Change> Server::prepare(const Loaded& loaded) {
   prepare_upstreams(loaded, *change);
   prepare_listeners(loaded, *change);
   const auto before = in_force();
+  if (before != nullptr && before->config->access_log != loaded.config->access_log) {
+    change->access_log.emplace(loaded.config->access_log);
+  }
   const std::optional<config::Address>& bind = loaded.config->admin.bind;
   change->has_other_admin = before == nullptr || before->config->admin.bind != bind;
   if (change->has_other_admin && bind) {
@@ -417,9 +421,7 @@ void Server::change_process(Change& change) {
   if (config.workers != before->config->workers) {
     spdlog::warn("`workers` has changed: that takes effect at the next start");
   }
-  if (config.access_log != before->config->access_log) {
-    spdlog::warn("`access_log` has changed: that takes effect at the next start");
-  }
+  if (change.access_log) access_log_->follow(std::move(*change.access_log));
 }
 
 void Server::keep_counts(Change& change) const {

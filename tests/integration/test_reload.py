@@ -2,7 +2,6 @@
 and a bad configuration changes nothing."""
 
 import os
-import random
 import signal
 import socket
 import threading
@@ -14,9 +13,8 @@ from support import streams
 from support.configuration import listener, quick_checks, tls, upstream
 from support.dns import SERVFAIL, NameServer
 from support.endpoints import echo, named
-from support.load import Load
 from support.patience import holds_for, wait_until
-from support.processes import descriptors, threads
+from support.processes import read_text
 
 
 def pool_of(weir, state, **labels):
@@ -325,8 +323,24 @@ def test_the_admin_address_moves(start, directory):
     weir.signal(signal.SIGHUP)
     weir.admin.address = f"unix:{directory}/second.sock"
     wait_until(weir.admin.is_ready, "it answers at the other address")
-    assert weir.reloads()["ok"] == 1
+    wait_until(lambda: weir.reloads()["ok"] == 1, "the reload has ended")
     assert weir.ask() == "a"
+
+
+def test_the_access_log_goes_elsewhere(start, directory):
+    weir = start()
+    assert weir.ask() == "a"
+    weir.access_log(1)
+    weir.settings["access_log"] = {"path": f"{directory}/other.log", "format": "text"}
+    weir.reload()
+    assert weir.ask() == "a"
+    wait_until(lambda: " web " in read_text(f"{directory}/other.log"), "a line is there")
+    weir.settings["access_log"] = {"path": f"{directory}/no/such/folder.log"}
+    assert "no/such/folder.log" in weir.reload(good=False)["reason"]
+    weir.settings["access_log"] = {"path": "off"}
+    weir.reload()
+    assert weir.ask() == "a"
+    assert len(weir.access_log(1)) == 1
 
 
 def test_timeouts_are_those_that_a_session_was_accepted_under(start):
@@ -441,59 +455,3 @@ def test_what_was_opened_in_clear_is_not_lent_once_tls_is_asked_for(start_weir, 
     weir.settings["upstreams"]["api"]["proxy_protocol"] = "v1"
     weir.reload()
     assert "secret" not in {weir.ask() for _ in range(5)}
-
-
-def reload_often(weir, spare, chance, count):
-    """Random changes of everything but where `web` listens."""
-    for _ in range(count):
-        settings = weir.settings
-        what = chance.randrange(7)
-        if what == 0:
-            settings["listeners"][f"l{chance.randrange(3)}"] = listener(chance.choice("ab"))
-        elif what == 1:
-            settings["listeners"].pop(f"l{chance.randrange(3)}", None)
-        elif what == 2:
-            settings["listeners"]["web"]["upstream"] = chance.choice("ab")
-        elif what == 3:
-            settings["upstreams"]["c"] = upstream(chance.choice(spare))
-            settings["listeners"]["web"]["routes"] = [
-                {"match": {"client": ["127.0.0.9/32"]}, "upstream": "c"}]
-        elif what == 4:
-            settings["upstreams"].pop("c", None)
-            settings["listeners"]["web"].pop("routes", None)
-        elif what == 5:
-            settings["upstreams"][chance.choice("ab")]["pool"] = {
-                "min_idle": chance.randrange(4), "max_connections": chance.choice([0, 50]),
-                "mode": chance.choice(["fresh", "off"])}
-        else:
-            name = chance.choice("ab")
-            settings["upstreams"][name]["endpoints"] = settings["upstreams"][name]["endpoints"][:1]
-            if chance.random() < 0.5:
-                settings["upstreams"][name]["endpoints"].append({"address": spare[0].address})
-        weir.reload()
-
-
-@pytest.mark.parametrize("count", [20, pytest.param(100, marks=pytest.mark.slow)])
-def test_reloads_under_load_disturb_nobody(start, start_endpoint, directory, count):
-    weir = start(pool={"min_idle": 2})
-    spare = [start_endpoint(named("spare"))]
-    address = weir.settings["listeners"]["web"]["bind"] = weir.address()
-    weir.reload()
-    load = Load(directory, address, clients=8)
-    load.wait_for_answers(50)
-    open_before, threads_before = descriptors(weir.pid), threads(weir.pid)
-    before = weir.metrics()
-    reload_often(weir, spare, random.Random(count), count)
-    load.wait_for_answers(50)
-    load.stop()
-    sessions = load.sessions()
-    bad = [each for each in sessions if each.error or each.answer not in ("a", "b", "spare")]
-    assert not bad, bad[:5]
-    weir.wait_for_open(0)
-    after = weir.metrics()
-    assert after.sum("weir_config_reloads_total", result="ok") == count + 1
-    for sample in before.samples:
-        if sample.name.endswith("_total") and after.find(sample.name, **sample.labels):
-            assert after.sum(sample.name, **sample.labels) >= sample.value, sample
-    assert threads(weir.pid) == threads_before
-    wait_until(lambda: descriptors(weir.pid) <= open_before + 20, "no descriptor is left open")
