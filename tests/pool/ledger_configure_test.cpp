@@ -66,7 +66,8 @@ TEST(LedgerConfigure, ServesWhoWaitsAlsoWhereTheEndpointsAreNotSetAgain) {
 }
 
 TEST(LedgerConfigure, ClosesNothingAtTheEndOfATimeThatItHadBefore) {
-  Configured books(upstream(1, {.min_idle = 1, .idle_timeout = 10s, .fresh_max_age = 0s, .max_lifetime = 0s}));
+  Configured books(
+      upstream(1, {.min_idle = 1, .idle_timeout = 10s, .fresh_max_age = 0s, .max_lifetime = 0s}));
   books.warm();
   Connection& idle = *books.last;
   books.config.pool.min_idle = 0;

@@ -266,8 +266,7 @@ class Observer {
     return connection.generation >= tally_.generations().oldest_lent;
   }
   void check_settings(const Connection& connection) const {
-    demand(holds(connection),
-           "a connection of endpoint % is lent under settings that do not hold",
+    demand(holds(connection), "a connection of endpoint % is lent under settings that do not hold",
            connection.endpoint);
   }
 

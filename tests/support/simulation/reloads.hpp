@@ -1,6 +1,6 @@
 #pragma once
-// Other settings for the pool while it is in use, as a reload brings them (proxy/server_reload.cpp):
-// limits, times, modes, checks, the balancer. The endpoints stay those that are written and found.
+// Other settings for the pool while it is in use, as a reload brings them
+// (proxy/server_reload.cpp): limits, times, modes, checks, the balancer. The endpoints stay.
 // Its chance is its own, so that a seed's world is the same without reloads.
 
 #include <algorithm>
@@ -38,8 +38,8 @@ class Reloads {
     const config::Upstream& now = world_.scenario.upstream;
     Generations& generations = world_.generations;
     if (chance_.percent(60) || before.pool.mode != now.pool.mode) ++generations.newest;
-    const bool other_reset = before.pool.mode == config::PoolMode::reset &&
-                             now.pool.mode != config::PoolMode::reset;
+    const bool other_reset =
+        before.pool.mode == config::PoolMode::reset && now.pool.mode != config::PoolMode::reset;
     if (other_reset || chance_.percent(20)) generations.oldest_lent = generations.newest;
     world_.configured_at = world_.now();
     world_.note("other settings, of generation %, lent from % on", generations.newest,

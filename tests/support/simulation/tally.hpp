@@ -79,8 +79,8 @@ class Tally {
            opening.endpoint);
     demand(opening.target->name == seat.endpoint->name, "endpoint % is opened as another",
            opening.endpoint);
-    demand(opening.waiter != nullptr || (warms() && may_warm), "endpoint % is warmed against orders",
-           opening.endpoint);
+    demand(opening.waiter != nullptr || (warms() && may_warm),
+           "endpoint % is warmed against orders", opening.endpoint);
     ++seat.counts.opening;
     ++seat.ordered;
     ++total_;
@@ -267,8 +267,8 @@ class Tally {
              "endpoint % has % connections, more than max_connections", i, here);
       demand(pool_.max_connections == 0 || seat.sockets <= most,
              "endpoint % has % sockets, more than max_connections", i, seat.sockets);
-      demand(seat.counts.opening <= std::max(pool_.max_opening, seat.most_opening), "endpoint % opens % at once", i,
-             seat.counts.opening);
+      demand(seat.counts.opening <= std::max(pool_.max_opening, seat.most_opening),
+             "endpoint % opens % at once", i, seat.counts.opening);
       demand(seat.counts.idle <= pool_.max_idle, "endpoint % has % idle, more than max_idle", i,
              seat.counts.idle);
       demand((seat.present && seat.healthy) || seat.counts.idle == 0,
