@@ -56,6 +56,7 @@ class Session final : public boost::intrusive::list_base_hook<>,
   Task<bool> read_header();
   std::optional<bool> judge_header();
   Task<bool> shake_hands();
+  bool admit(const ssl_st* ssl);
   bool choose_route();
   Task<bool> find_server();
   Task<bool> lease_connection();

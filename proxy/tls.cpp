@@ -16,8 +16,10 @@
 #include <optional>
 #include <unordered_map>
 
+#include "proxy/client_certificates.hpp"
 #include "proxy/client_hello.hpp"
 #include "proxy/stream.hpp"
+#include "proxy/ticket_key_file.hpp"
 #include "proxy/ticket_keys.hpp"
 #include "proxy/tls_certificate.hpp"
 #include "proxy/tls_provider.hpp"
@@ -86,9 +88,10 @@ class TlsServer::State {
     }
   };
 
-  explicit State(const config::TlsSettings& from)
-      : settings(from), tickets(from.session_tickets.rotate) {}
+  explicit State(const config::TlsSettings& from) : settings(from) {}
 
+  bool read_keys(std::vector<config::Problem>& problems);
+  bool read_clients(std::vector<config::Problem>& problems);
   bool add(const config::Certificate& files, std::vector<config::Problem>& problems);
   const Choice* find(const std::string& server_name) const;
   // Null when a client that asks for this name is turned away.
@@ -99,7 +102,8 @@ class TlsServer::State {
                              const unsigned char* offered, unsigned offered_size, void* self);
 
   config::TlsSettings settings;
-  TicketKeys tickets;
+  std::shared_ptr<TicketKeys> tickets;
+  std::unique_ptr<ClientCertificates> clients;  // null: none are asked for
   std::vector<unsigned char> protocols;
   std::vector<ContextPointer> contexts;
   std::unordered_map<std::string, Choice> exact;      // "www.example.com"
@@ -108,6 +112,23 @@ class TlsServer::State {
   std::vector<std::string> first_names;
   std::vector<CertificateExpiry> expiries;
 };
+
+// A file is read each time: it changes while its path stays.
+bool TlsServer::State::read_keys(std::vector<config::Problem>& problems) {
+  if (settings.session_tickets.key_file.empty()) {
+    tickets = std::make_shared<TicketKeys>(settings.session_tickets.rotate);
+    return true;
+  }
+  auto keys = read_ticket_keys(settings.session_tickets, problems);
+  if (keys) tickets = std::make_shared<TicketKeys>(std::move(*keys));
+  return keys.has_value();
+}
+
+bool TlsServer::State::read_clients(std::vector<config::Problem>& problems) {
+  if (settings.client_certificate.verify == config::ClientVerify::off) return true;
+  clients = ClientCertificates::make(settings.client_certificate, problems);
+  return clients != nullptr;
+}
 
 bool TlsServer::State::add(const config::Certificate& files,
                            std::vector<config::Problem>& problems) {
@@ -130,7 +151,7 @@ bool TlsServer::State::add(const config::Certificate& files,
       context.get(), id,
       static_cast<unsigned>(std::min<std::size_t>(settings.name.size(), SSL_MAX_SID_CTX_LENGTH)));
   if (settings.session_tickets.enabled) {
-    tickets.serve(context.get());
+    tickets->serve(context.get());
     SSL_CTX_set_num_tickets(context.get(), 2);
   } else {
     SSL_CTX_set_options(context.get(), SSL_OP_NO_TICKET);
@@ -225,12 +246,18 @@ std::unique_ptr<TlsServer> TlsServer::make(const config::TlsSettings& settings,
                                            std::vector<config::Problem>& problems) {
   auto state = std::make_unique<State>(settings);
   state->protocols = alpn_wire(settings.alpn);
-  bool good = true;
+  bool good = state->read_keys(problems);
+  good = state->read_clients(problems) && good;
   for (const config::Certificate& certificate : settings.certificates) {
     good = state->add(certificate, problems) && good;
   }
   if (!good) return nullptr;
   return std::unique_ptr<TlsServer>(new TlsServer(std::move(state)));
+}
+
+std::string TlsServer::judge(const ssl_st* ssl, TlsFacts& facts) const {
+  facts = tls_facts(ssl);
+  return state_->clients ? state_->clients->judge(ssl, facts) : "";
 }
 
 ssl_st* TlsServer::accept() const {

@@ -35,10 +35,29 @@ constexpr std::array words{
     Word{SSL_R_HTTP_REQUEST, "not_tls", "plain HTTP was spoken to a TLS port"},
     Word{SSL_R_HTTPS_PROXY_REQUEST, "not_tls", "plain HTTP was spoken to a TLS port"},
     Word{SSL_R_WRONG_VERSION_NUMBER, "not_tls", "the peer does not speak TLS"},
+    Word{SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE, "no_certificate",
+         "the client has shown no certificate"},
     Word{SSL_R_CERTIFICATE_VERIFY_FAILED, "certificate", "certificate verify failed"},
 };
 
 constexpr std::string_view peer_alert = "peer_alert";
+
+std::string_view label_of_verification(long result) {
+  switch (result) {
+    case X509_V_ERR_CERT_HAS_EXPIRED:
+      return "certificate_expired";
+    case X509_V_ERR_CERT_REVOKED:
+      return "certificate_revoked";
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+    case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+    case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+    case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
+      return "certificate_unknown_authority";
+    default:
+      return "certificate";
+  }
+}
 
 }  // namespace
 
@@ -63,7 +82,7 @@ TlsFailure tls_failure(const Stream& stream) {
   ERR_clear_error();
   const long verified = stream.ssl() == nullptr ? X509_V_OK : SSL_get_verify_result(stream.ssl());
   if (verified != X509_V_OK && ERR_GET_REASON(error) == SSL_R_CERTIFICATE_VERIFY_FAILED) {
-    return {"certificate", X509_verify_cert_error_string(verified)};
+    return {label_of_verification(verified), X509_verify_cert_error_string(verified)};
   }
   if (error == 0) {
     if (stream.last_error() != 0) return {"reset", std::strerror(stream.last_error())};
@@ -90,6 +109,10 @@ const std::vector<std::string_view>& tls_failure_reasons() {
                                                      "unknown_server_name",
                                                      "not_tls",
                                                      "certificate",
+                                                     "certificate_expired",
+                                                     "certificate_revoked",
+                                                     "certificate_unknown_authority",
+                                                     "no_certificate",
                                                      peer_alert,
                                                      "reset",
                                                      "closed",
