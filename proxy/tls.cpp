@@ -150,6 +150,11 @@ bool TlsServer::State::add(const config::Certificate& files,
   SSL_CTX_set_session_id_context(
       context.get(), id,
       static_cast<unsigned>(std::min<std::size_t>(settings.name.size(), SSL_MAX_SID_CTX_LENGTH)));
+  if (clients && !clients->serve(context.get(), settings.name)) {
+    problems.push_back(tls_problem(settings.client_certificate.ca_place,
+                                   "OpenSSL refuses the authorities: " + last_openssl_error()));
+    return false;
+  }
   if (settings.session_tickets.enabled) {
     tickets->serve(context.get());
     SSL_CTX_set_num_tickets(context.get(), 2);

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "proxy/client_hello.hpp"
+#include "proxy/counters.hpp"
 #include "proxy/stream.hpp"
 #include "proxy/tls.hpp"
 
@@ -41,6 +42,24 @@ constexpr std::array words{
 };
 
 constexpr std::string_view peer_alert = "peer_alert";
+
+constexpr std::array<std::string_view, tls_result_count - 1> reasons{
+    "protocol_version",
+    "no_shared_cipher",
+    "no_shared_group",
+    "no_shared_alpn",
+    "unknown_server_name",
+    "not_tls",
+    "certificate",
+    "certificate_expired",
+    "certificate_revoked",
+    "certificate_unknown_authority",
+    "no_certificate",
+    peer_alert,
+    "reset",
+    "closed",
+    "timeout",
+    "other"};
 
 std::string_view label_of_verification(long result) {
   switch (result) {
@@ -102,23 +121,8 @@ TlsFailure tls_failure(const Stream& stream) {
 }
 
 const std::vector<std::string_view>& tls_failure_reasons() {
-  static const std::vector<std::string_view> reasons{"protocol_version",
-                                                     "no_shared_cipher",
-                                                     "no_shared_group",
-                                                     "no_shared_alpn",
-                                                     "unknown_server_name",
-                                                     "not_tls",
-                                                     "certificate",
-                                                     "certificate_expired",
-                                                     "certificate_revoked",
-                                                     "certificate_unknown_authority",
-                                                     "no_certificate",
-                                                     peer_alert,
-                                                     "reset",
-                                                     "closed",
-                                                     "timeout",
-                                                     "other"};
-  return reasons;
+  static const std::vector<std::string_view> all(reasons.begin(), reasons.end());
+  return all;
 }
 
 }  // namespace weir::proxy
