@@ -119,11 +119,12 @@ def test_off_asks_for_none(start, clients):
     assert weir.access_log(1)[0]["client_identity"] == ""
 
 
-def test_the_client_is_told_the_authorities(start, clients):
-    weir = start(verify="optional", ca=clients.cert)
-    text = s_client(weir).stdout
-    assert "Acceptable client certificate CA names\nCN = clients\n" in text
-    # They are no part of the chain that we show.
+def test_the_client_is_told_the_authorities(start, clients, certificates, directory):
+    both = joined(f"{directory}/both.pem", clients.cert, certificates.authority)
+    text = s_client(start(verify="optional", ca=both)).stdout
+    assert ("Acceptable client certificate CA names\nCN = clients\nCN = Weir Test Authority\n"
+            in text)
+    # The one that signed our own certificate is no part of the chain that we show for that.
     assert text.count(" s:") == 1
 
 

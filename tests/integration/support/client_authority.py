@@ -42,7 +42,8 @@ class ClientAuthority:
                      "-out", self.cert)
         else:
             parent.sign(f"/CN={name}", self.key, self.cert,
-                        "basicConstraints=critical,CA:true\nkeyUsage=keyCertSign,cRLSign\n", end=end)
+                        "basicConstraints=critical,CA:true\nkeyUsage=keyCertSign,cRLSign\n",
+                        end=end)
 
     def sign(self, subject, key, cert, extensions="", start=None, end=None):
         request = f"{cert}.csr"
