@@ -28,6 +28,10 @@ bool is_wildcard(const Address& address) {
          (address.kind == Address::Kind::ipv6 && address.host == "::");
 }
 
+bool is_any_port(const Address& address) {
+  return address.port == 0 && address.kind != Address::Kind::unix_socket;
+}
+
 std::vector<Bind> all_binds(const Config& config) {
   std::vector<Bind> binds;
   if (config.admin.bind) binds.push_back({&*config.admin.bind, config.admin.place, "admin", 0});
@@ -66,13 +70,16 @@ void report_conflict(const Bind& bind, const Bind& earlier, Report& report) {
 
 }  // namespace
 
+bool overlap(const Address& one, const Address& other) {
+  return one.kind == other.kind && one.port == other.port && !is_any_port(one) &&
+         (one.host == other.host || is_wildcard(one) || is_wildcard(other));
+}
+
 void report_overlaps(const Config& config, Report& report) {
   const std::vector<Bind> binds = all_binds(config);
   std::map<std::pair<Address::Kind, std::uint16_t>, Taken> taken_by_port;
   for (const Bind& bind : binds) {
-    const bool is_any_port =
-        bind.address->port == 0 && bind.address->kind != Address::Kind::unix_socket;
-    if (is_any_port) continue;
+    if (is_any_port(*bind.address)) continue;
     Taken& taken = taken_by_port[{bind.address->kind, bind.address->port}];
     if (const Bind* earlier = conflict(taken, bind)) report_conflict(bind, *earlier, report);
     if (taken.first == nullptr) taken.first = &bind;

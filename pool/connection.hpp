@@ -29,6 +29,7 @@ struct Endpoint {
   std::string host;  // what TLS asks for and verifies unless tls.server_name says so; may be empty
   std::uint32_t weight = 1;  // 0 = takes no new sessions
   std::uint32_t tier = 0;
+  std::string written{};  // the entry of the configuration that led to it: config::Endpoint::text()
 };
 using EndpointPointer = std::shared_ptr<const Endpoint>;
 
@@ -79,8 +80,10 @@ class Connection : public boost::intrusive::list_base_hook<> {
   EndpointIndex endpoint = 0;
   WorkerIndex worker = 0;
   std::uint32_t uses = 0;  // how often it was lent
-  float jitter = 0;        // [0, 1): how much earlier than others its times come
-  bool ageing = false;     // its replacement is on the way
+  // Of the settings it was opened under; set by whoever opens it.
+  std::uint64_t generation = 0;
+  float jitter = 0;     // [0, 1): how much earlier than others its times come
+  bool ageing = false;  // its replacement is on the way
   TimePoint opened_at;
   TimePoint idle_since;
   TimePoint due;  // while idle: when the ledger wants expire() to be called; max = never

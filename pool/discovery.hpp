@@ -31,6 +31,7 @@ class Discovery {
     bool is_service = false;  // an SRV record's name; `port` is then of no meaning
     std::uint16_t port = 0;
     config::Dns dns;
+    bool operator==(const Query&) const = default;
   };
 
   class Audience {

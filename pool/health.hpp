@@ -17,6 +17,14 @@ class Health {
         healthy_after_(check.healthy_after),
         unhealthy_after_(check.unhealthy_after) {}
 
+  // Other intervals and thresholds from now on; what was found out stays.
+  void follow(const config::HealthCheck& check) {
+    const Health before = *this;
+    *this = Health(check);
+    healthy_ = before.healthy_;
+    streak_ = before.streak_;
+  }
+
   enum class Change : std::uint8_t { none, became_healthy, became_unhealthy };
   Change record(bool success);
 

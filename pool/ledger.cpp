@@ -210,6 +210,9 @@ std::optional<Closed> Ledger::worn_out(const Connection& connection, TimePoint n
   const Seat& seat = seats_[connection.endpoint];
   if (!seat.present) return Closed::removed;
   if (!seat.healthy) return Closed::unhealthy;
+  if (is_to_be_replaced(connection) || pool_.mode != config::PoolMode::reset) {
+    return Closed::removed;
+  }
   if (pool_.max_uses != 0 && connection.uses >= pool_.max_uses) return Closed::uses;
   if (now >= lifetime_of(connection)) return Closed::lifetime;
   return std::nullopt;

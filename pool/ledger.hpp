@@ -17,7 +17,8 @@
 //
 // Its parts: ledger.cpp (sessions: ask, open, lend, return), ledger_choice.cpp (who gets what),
 // ledger_idle.cpp (what is kept ready, and how it ages), ledger_endpoints.cpp (which endpoints
-// there are, and which may be used), ledger_invariants.cpp (checks of all this, for tests).
+// there are, and which may be used), ledger_configure.cpp (other settings while it runs),
+// ledger_invariants.cpp (checks of all this, for tests).
 
 #include <array>
 #include <boost/intrusive/list.hpp>
@@ -106,6 +107,14 @@ struct EndpointCounts {
   std::uint32_t closing = 0;  // decided, and not done yet
   std::uint32_t total() const { return opening + idle + leased + closing; }
   bool operator==(const EndpointCounts&) const = default;
+};
+
+// Connections are interchangeable only if they were opened under the same settings (TLS, PROXY
+// header, mode ...): each such set has a number, which grows. What is older than `newest` is
+// replaced as soon as it can be, what is older than `oldest_lent` is not lent any more.
+struct Generations {
+  std::uint64_t newest = 0;
+  std::uint64_t oldest_lent = 0;
 };
 
 // How short the process is of descriptors: idle connections are the first to go.
@@ -210,10 +219,23 @@ class Ledger {
   std::optional<Checked> checked(const EndpointPointer& endpoint, EndpointIndex index, bool passed,
                                  std::string why, TimePoint now, Actions& actions);
 
+  // --- Settings ---
+
+  // Other limits, times and checks from now on, in place: nobody who has a connection loses it.
+  // Idle connections that do not fit any more close; of the others, each worker passes its own to
+  // reconsider(). `capacity`: seats, as many as before at least. To be followed by set_endpoints().
+  void configure(const config::Upstream& upstream, Generations generations, std::size_t capacity,
+                 TimePoint now, Actions& actions);
+  // Gives an idle connection another `due`, or closes it: its times may have changed.
+  void reconsider(Connection& connection, TimePoint now, Actions& actions);
+
   // --- What it knows ---
 
+  const config::Upstream& config() const { return config_; }
   std::size_t seat_count() const { return seats_.size(); }
   std::size_t endpoint_count() const { return present_.size(); }
+  // Seats that are taken beside those of the addresses that are written there.
+  std::size_t taken_by_others(const config::Upstream& upstream) const;
   // Null: the seat is free. An endpoint that has left keeps its seat until its connections end.
   const EndpointPointer& endpoint(EndpointIndex index) const { return seats_[index].endpoint; }
   bool is_present(EndpointIndex index) const { return seats_[index].present; }
@@ -255,6 +277,7 @@ class Ledger {
     TimePoint ramp_began;  // of slow_start; min = its weight is full
     bool troubled = false;
     std::uint32_t noted_load = 0;  // what tiers_ counts
+    EndpointCounts at_configure;   // may be more than limits that were lowered allow
 
     Demand demand;
     Backoff backoff;
@@ -294,6 +317,13 @@ class Ledger {
   void exchange_openings(const Opening& opening, Waiter* next);
   Placed place(Connection& connection, Waiter* next, TimePoint now, Actions& actions);
   Placed keep_idle(Connection& connection, TimePoint now, Actions& actions);
+  // May it still be lent, as far as its settings go?
+  bool is_outdated(const Connection& connection) const {
+    return connection.generation < generations_.oldest_lent;
+  }
+  bool is_to_be_replaced(const Connection& connection) const {
+    return connection.generation < generations_.newest;
+  }
   void count_closed(Closed why) { ++closed_[static_cast<std::size_t>(why)]; }
 
   // Idle connections.
@@ -306,12 +336,17 @@ class Ledger {
   Connection& longest_idle();
   TimePoint lifetime_of(const Connection& connection) const;
   TimePoint age_limit_of(const Connection& connection) const;
+  TimePoint due_of(const Connection& connection) const;
   Closed age_reason(const Connection& connection, TimePoint now) const;
   void warm_all(TimePoint now, Actions& actions);
   void warm_endpoint(EndpointIndex endpoint, TimePoint now, Actions& actions);
   bool has_recovered(Seat& seat, TimePoint now, Actions& actions);
   WorkerIndex poorest_worker(const Seat& seat) const;
   bool warms() const;
+
+  // Settings.
+  void configure_checks(EndpointIndex endpoint, TimePoint now, Actions& actions);
+  void close_what_does_not_fit(Actions& actions);
 
   // Endpoints.
   bool is_full() const { return pool_.max_total != 0 && total_ >= pool_.max_total; }
@@ -341,8 +376,9 @@ class Ledger {
   void wake_at(TimePoint at, Actions& actions);
   void wake_for_waiters(TimePoint now, Actions& actions);
 
-  const config::Upstream config_;
+  config::Upstream config_;
   const config::Pool& pool_;  // its
+  Generations generations_;
   std::vector<Seat> seats_;
   std::vector<EndpointIndex> present_;  // ascending
   std::vector<EndpointIndex> by_tier_;  // the same, the lowest tier first
@@ -367,6 +403,7 @@ class Ledger {
   bool shutting_down_ = false;
   bool expecting_ = false;  // endpoints that DNS has not found yet
   std::string why_not_found_;
+  std::uint32_t total_at_configure_ = 0;
   TimePoint wake_at_ = TimePoint::max();
   std::minstd_rand random_;
 };

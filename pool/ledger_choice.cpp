@@ -97,6 +97,7 @@ bool Ledger::may_have(const Waiter& waiter, EndpointIndex endpoint) const {
 Waiter* Ledger::recipient(const Connection& connection, const Waiter* owner) {
   const EndpointIndex endpoint = connection.endpoint;
   if (!seats_[endpoint].present || !seats_[endpoint].healthy) return nullptr;
+  if (is_outdated(connection)) return nullptr;
   const bool keeps_together = config_.balance == config::Balance::hash;
   for (Waiter& waiter : queue_) {
     if (&waiter == owner) return &waiter;

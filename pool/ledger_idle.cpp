@@ -49,6 +49,7 @@ TimePoint Ledger::lifetime_of(const Connection& connection) const {
 
 // The age at which an idle connection is replaced: a fresh one before its server's login timeout.
 TimePoint Ledger::age_limit_of(const Connection& connection) const {
+  if (is_to_be_replaced(connection)) return connection.opened_at;
   const TimePoint lifetime = lifetime_of(connection);
   if (connection.uses > 0) return lifetime;
   return std::min(lifetime,
@@ -56,7 +57,14 @@ TimePoint Ledger::age_limit_of(const Connection& connection) const {
 }
 
 Closed Ledger::age_reason(const Connection& connection, TimePoint now) const {
+  if (is_to_be_replaced(connection)) return Closed::removed;
   return now >= lifetime_of(connection) ? Closed::lifetime : Closed::fresh_age;
+}
+
+// When an idle connection is to be looked at.
+TimePoint Ledger::due_of(const Connection& connection) const {
+  return std::min(age_limit_of(connection),
+                  jittered(connection.idle_since, pool_.idle_timeout, 0.1, connection.jitter));
 }
 
 void Ledger::expire(Connection& connection, TimePoint now, Actions& actions) {
@@ -224,18 +232,18 @@ Ledger::Placed Ledger::keep_idle(Connection& connection, TimePoint now, Actions&
   Seat& seat = seats_[endpoint];
   --seat.counts.leased;
   eased(endpoint);
-  const bool good = seat.present && seat.healthy && !shutting_down_;
+  const bool outdated = is_outdated(connection);
+  const bool good = seat.present && seat.healthy && !shutting_down_ && !outdated;
   if (!good || pool_.mode == config::PoolMode::off || pool_.max_idle == 0) {
-    begin_closing(endpoint, shutting_down_  ? Closed::shutdown
-                            : !seat.present ? Closed::removed
-                            : !seat.healthy ? Closed::unhealthy
-                                            : Closed::surplus);
+    begin_closing(endpoint, shutting_down_              ? Closed::shutdown
+                            : !seat.present || outdated ? Closed::removed
+                            : !seat.healthy             ? Closed::unhealthy
+                                                        : Closed::surplus);
     if (!good) fail_hopeless(actions);
     return {Placed::Where::nobody, nullptr};
   }
   connection.idle_since = now;
-  connection.due =
-      std::min(age_limit_of(connection), jittered(now, pool_.idle_timeout, 0.1, connection.jitter));
+  connection.due = due_of(connection);
   ++seat.counts.idle;
   ++idle_total_;
   seat.idle[connection.worker].push_back(connection);

@@ -16,11 +16,19 @@ void Ledger::check_invariants() const {
   std::uint64_t live = 0;
   for (const Seat& seat : seats_) {
     std::size_t idle = 0;
-    for (const ConnectionList& list : seat.idle) idle += list.size();
+    for (const ConnectionList& list : seat.idle) {
+      idle += list.size();
+      for (const Connection& connection : list) {
+        WEIR_ASSERT(!is_outdated(connection), "what is idle may be lent");
+      }
+    }
     WEIR_ASSERT(idle == seat.counts.idle, "idle connections are counted once");
-    WEIR_ASSERT(pool_.max_connections == 0 || seat.counts.total() <= pool_.max_connections,
+    const EndpointCounts& before = seat.at_configure;
+    WEIR_ASSERT(pool_.max_connections == 0 ||
+                    seat.counts.total() <= std::max(pool_.max_connections, before.total()),
                 "max_connections holds");
-    WEIR_ASSERT(seat.counts.opening <= pool_.max_opening, "max_opening holds");
+    WEIR_ASSERT(seat.counts.opening <= std::max(pool_.max_opening, before.opening),
+                "max_opening holds");
     WEIR_ASSERT(seat.warming <= seat.counts.opening, "warming connections are opening");
     WEIR_ASSERT((seat.present && seat.healthy) || idle == 0,
                 "who has left or is unhealthy has no idle connections");
@@ -41,7 +49,8 @@ void Ledger::check_invariants() const {
   WEIR_ASSERT(idle_total == idle_total_, "so is that of idle ones");
   WEIR_ASSERT(closing_total == closing_total_, "and of those that are being closed");
   WEIR_ASSERT(troubled == troubled_, "endpoints in trouble are counted");
-  WEIR_ASSERT(pool_.max_total == 0 || total_ <= pool_.max_total, "max_total holds");
+  WEIR_ASSERT(pool_.max_total == 0 || total_ <= std::max(pool_.max_total, total_at_configure_),
+              "max_total holds");
   std::uint64_t closed = 0;
   for (const std::uint64_t count : closed_) closed += count;
   WEIR_ASSERT(opened_ == live + closed,

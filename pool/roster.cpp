@@ -1,5 +1,6 @@
 #include "pool/roster.hpp"
 
+#include <algorithm>
 #include <set>
 #include <string>
 
@@ -12,7 +13,7 @@ EndpointPointer endpoint_at(const config::Endpoint& written) {
   const bool has_host = written.address.kind != config::Address::Kind::unix_socket;
   return std::make_shared<const Endpoint>(Endpoint{written.address, written.address.text(),
                                                    has_host ? written.address.host : "",
-                                                   written.weight, written.tier});
+                                                   written.weight, written.tier, written.text()});
 }
 
 EndpointPointer endpoint_of(const config::Endpoint& written, const Found& found) {
@@ -20,7 +21,7 @@ EndpointPointer endpoint_of(const config::Endpoint& written, const Found& found)
   const std::uint32_t weight = is_service && written.weight > 0 ? found.weight : written.weight;
   return std::make_shared<const Endpoint>(Endpoint{found.address, found.address.text(),
                                                    is_service ? "" : written.address.host, weight,
-                                                   written.tier + found.tier});
+                                                   written.tier + found.tier, written.text()});
 }
 
 }  // namespace
@@ -49,6 +50,20 @@ std::size_t Roster::capacity(const config::Upstream& upstream) {
     seats += each.kind == Kind::address ? 1 : 2 * Discovery::most_addresses;
   }
   return seats;
+}
+
+void Roster::adopt(const Roster& before) {
+  for (Entry& entry : entries_) {
+    if (entry.written.kind == Kind::address || entry.answered) continue;
+    const auto known = std::ranges::find_if(before.entries_, [&](const Entry& other) {
+      return other.answered && other.written.kind == entry.written.kind &&
+             other.written.address == entry.written.address;
+    });
+    if (known == before.entries_.end()) continue;
+    entry.answer = known->answer;
+    entry.answered = true;
+    --unanswered_;
+  }
 }
 
 bool Roster::found(std::size_t query, std::vector<Found> answer) {

@@ -20,6 +20,9 @@ class Roster {
 
   // The look-ups, in the order of the entries that need one.
   const std::vector<Discovery::Query>& queries() const { return queries_; }
+  // Knows what another one, of the same upstream in another configuration, has heard of the names
+  // that both have.
+  void adopt(const Roster& before);
   // An answer to one of the queries. False: it changes nothing.
   bool found(std::size_t query, std::vector<Found> answer);
   // Have all queries been answered once?

@@ -1,8 +1,9 @@
 #pragma once
 // A named group of endpoints as the whole process shares it: the ledger behind one lock. The lock
 // is held for the arithmetic of one decision, never for I/O; what a decision asks of workers goes
-// to them through Workers. Thread-safe.
+// to them through Workers. Thread-safe; configure() and set_endpoints() are for one thread.
 
+#include <algorithm>
 #include <atomic>
 #include <mutex>
 #include <random>
@@ -32,17 +33,21 @@ class Upstream {
  public:
   Upstream(const config::Upstream& config, std::size_t index, std::size_t worker_count,
            Workers& workers, TimePoint now)
-      : config_(config),
+      : name_(config.name),
         index_(index),
-        capacity_(Roster::capacity(config)),
+        balance_(config.balance),
         workers_(workers),
-        ledger_(config, capacity_, worker_count, now),
+        ledger_(config, Roster::capacity(config), worker_count, now),
         endpoint_count_(ledger_.endpoint_count()) {}
 
-  const config::Upstream& config() const { return config_; }
+  // Both stay, whatever else of it is configured anew.
+  const std::string& name() const { return name_; }
   std::size_t index() const { return index_; }
-  // Every EndpointIndex is below this.
-  std::size_t capacity() const { return capacity_; }
+  // Every EndpointIndex is below this, until configure() makes room for more.
+  std::size_t capacity() const {
+    const std::scoped_lock lock(mutex_);
+    return ledger_.seat_count();
+  }
   std::size_t endpoint_count() const { return endpoint_count_.load(std::memory_order_relaxed); }
 
   // Runs `decide(ledger, actions)` under the lock, then hands the actions out.
@@ -72,6 +77,17 @@ class Upstream {
     return look(std::as_const(ledger_));
   }
 
+  // Other settings from now on, and seats for their endpoints beside those that have left, but
+  // whose connections have not ended. To be followed by set_endpoints().
+  void configure(const config::Upstream& config, Generations generations, TimePoint now) {
+    balance_ = config.balance;
+    decide([&](Ledger& ledger, Actions& actions) {
+      const std::size_t capacity =
+          std::max(ledger.seat_count(), Roster::capacity(config) + ledger.taken_by_others(config));
+      ledger.configure(config, generations, capacity, now, actions);
+    });
+  }
+
   // Those are the endpoints from now on. By one thread at a time. What takes long (a table of
   // `balance: hash`) is made outside the lock. `seated` is told, before sessions can get one, which
   // endpoint each seat holds now: null where nobody sits. Returns how many are seated: fewer than
@@ -91,7 +107,7 @@ class Upstream {
         ++count;
       }
     }
-    auto balancer = Balancer::make(config_.balance, members, std::random_device{}());
+    auto balancer = Balancer::make(balance_, members, std::random_device{}());
     seated(seats);
     endpoint_count_ = count;
     decide([&](Ledger& ledger, Actions& actions) {
@@ -105,9 +121,9 @@ class Upstream {
     for (Action& action : actions) workers_.perform(*this, std::move(action));
   }
 
-  const config::Upstream& config_;
+  std::string name_;
   std::size_t index_;
-  std::size_t capacity_;
+  config::Balance balance_;
   Workers& workers_;
   mutable std::mutex mutex_;
   Ledger ledger_;

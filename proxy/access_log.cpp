@@ -74,30 +74,47 @@ class AccessLog::Ring {
   alignas(64) std::atomic<std::size_t> tail_{0};
 };
 
-AccessLog::AccessLog(const config::AccessLog& config, std::size_t workers)
-    : config_(config), enabled_(config.path != "off"), patience_at_end_(longest_wait_at_end) {
-  if (!enabled_) return;
-  descriptor_ = open_log(config_.path);
+AccessLog::Output::Output(const config::AccessLog& config) : config_(config) {
+  if (config.path == "off") return;
+  descriptor_ = open_log(config.path);
   if (descriptor_ < 0) {
-    throw std::runtime_error("cannot open the access log " + config_.path + ": " +
+    throw std::runtime_error("cannot open the access log " + config.path + ": " +
                              std::strerror(errno));
   }
   is_file_ = is_regular_file(descriptor_);
-  for (std::size_t i = 0; i < workers; ++i) rings_.push_back(std::make_unique<Ring>());
+}
+
+AccessLog::Output& AccessLog::Output::operator=(Output&& other) noexcept {
+  std::swap(config_, other.config_);
+  std::swap(descriptor_, other.descriptor_);
+  std::swap(is_file_, other.is_file_);
+  return *this;
+}
+
+AccessLog::Output::~Output() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+AccessLog::AccessLog(Output output, std::size_t workers)
+    : workers_(workers), output_(std::move(output)), patience_at_end_(longest_wait_at_end) {
+  if (output_.descriptor_ >= 0) begin();
+}
+
+void AccessLog::begin() {
+  for (std::size_t i = 0; i < workers_; ++i) rings_.push_back(std::make_unique<Ring>());
   writer_ = std::thread([this] { write_all(); });
+  enabled_ = true;
 }
 
 AccessLog::~AccessLog() {
-  if (!enabled_) return;
+  if (!writer_.joinable()) return;
   stopping_ = true;
-  lines_waiting_ = 1;
-  lines_waiting_.notify_one();
+  wake_writer();
   writer_.join();
-  ::close(descriptor_);
 }
 
 void AccessLog::write(std::size_t worker, ConnectionFacts&& line) noexcept {
-  if (!enabled_) return;
+  if (!enabled_.load(std::memory_order_acquire)) return;
   if (!rings_[worker]->push(std::move(line))) {
     dropped_.fetch_add(1, std::memory_order_relaxed);
     return;
@@ -106,11 +123,31 @@ void AccessLog::write(std::size_t worker, ConnectionFacts&& line) noexcept {
   if (lines_waiting_.exchange(1) == 0) lines_waiting_.notify_one();
 }
 
-void AccessLog::reopen() {
-  if (!enabled_) return;
-  reopen_wanted_ = true;
+void AccessLog::wake_writer() {
   lines_waiting_ = 1;
   lines_waiting_.notify_one();
+}
+
+void AccessLog::reopen() {
+  if (!writer_.joinable()) return;
+  reopen_wanted_ = true;
+  wake_writer();
+}
+
+void AccessLog::follow(Output output) {
+  const bool is_on = output.descriptor_ >= 0;
+  if (!writer_.joinable()) {
+    output_ = std::move(output);
+    if (is_on) begin();
+    return;
+  }
+  if (!is_on) enabled_ = false;
+  {
+    const std::scoped_lock lock(mutex_);
+    next_ = std::move(output);
+  }
+  wake_writer();
+  if (is_on) enabled_ = true;
 }
 
 void AccessLog::write_all() {
@@ -120,11 +157,12 @@ void AccessLog::write_all() {
     // Reads what the last worker wrote here, so that its line is seen: a plain store would not.
     lines_waiting_.exchange(0);
     const bool last = stopping_.load();
-    if (reopen_wanted_.exchange(false)) open_again();
-    while (drain_rings(batch)) {
+    do {
+      change_output();
+      if (reopen_wanted_.exchange(false)) open_again();
       put(batch);
       batch.clear();
-    }
+    } while (drain_rings(batch));
     if (last) return;
   }
 }
@@ -134,7 +172,7 @@ bool AccessLog::drain_rings(std::string& batch) {
   ConnectionFacts line;
   for (const auto& ring : rings_) {
     while (batch.size() < batch_bytes && ring->pop(line)) {
-      append_line(batch, line, config_.format);
+      append_line(batch, line, output_.config_.format);
     }
   }
   return !batch.empty();
@@ -165,18 +203,19 @@ void AccessLog::put(const std::string& batch) {
 std::size_t AccessLog::write_some(std::string_view text) {
   // What poll() calls writable takes this much without blocking; a larger write could wait for a
   // reader for ever, and the program's end with it.
-  const std::size_t size = is_file_ ? text.size() : std::min<std::size_t>(text.size(), PIPE_BUF);
-  if (!is_file_ && !wait_until_writable()) return 0;
+  const std::size_t size =
+      output_.is_file_ ? text.size() : std::min<std::size_t>(text.size(), PIPE_BUF);
+  if (!output_.is_file_ && !wait_until_writable()) return 0;
   ssize_t written = 0;
   do {
-    written = ::write(descriptor_, text.data(), size);
+    written = ::write(output_.descriptor_, text.data(), size);
   } while (written < 0 && errno == EINTR);
   return written > 0 ? static_cast<std::size_t>(written) : 0;
 }
 
 // For as long as the program runs; once it ends, for what is left of the writer's patience.
 bool AccessLog::wait_until_writable() {
-  pollfd output{.fd = descriptor_, .events = POLLOUT, .revents = 0};
+  pollfd output{.fd = output_.descriptor_, .events = POLLOUT, .revents = 0};
   for (;;) {
     const bool ending = stopping_.load();
     const auto wait = ending ? std::min(longest_wait, patience_at_end_) : longest_wait;
@@ -190,20 +229,30 @@ bool AccessLog::wait_until_writable() {
 }
 
 void AccessLog::open_again() {
-  const int fresh = open_log(config_.path);
+  if (output_.descriptor_ < 0) return;
+  const int fresh = open_log(output_.config_.path);
   if (fresh < 0) {
-    spdlog::error("the access log {} cannot be opened again: {}; the old one stays", config_.path,
-                  std::strerror(errno));
+    spdlog::error("the access log {} cannot be opened again: {}; the old one stays",
+                  output_.config_.path, std::strerror(errno));
     return;
   }
   // In the same file (or pipe) the next line would follow the half one.
-  if (!unfinished_.empty() && !is_same_file(fresh, descriptor_)) {
+  if (!unfinished_.empty() && !is_same_file(fresh, output_.descriptor_)) {
     unfinished_.clear();
     dropped_.fetch_add(1, std::memory_order_relaxed);
   }
-  ::close(descriptor_);
-  descriptor_ = fresh;
-  is_file_ = is_regular_file(descriptor_);
+  ::close(output_.descriptor_);
+  output_.descriptor_ = fresh;
+  output_.is_file_ = is_regular_file(fresh);
+}
+
+void AccessLog::change_output() {
+  const std::scoped_lock lock(mutex_);
+  if (!next_) return;
+  output_ = std::move(*next_);
+  next_.reset();
+  if (!unfinished_.empty()) dropped_.fetch_add(1, std::memory_order_relaxed);
+  unfinished_.clear();
 }
 
 }  // namespace weir::proxy

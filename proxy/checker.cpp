@@ -29,7 +29,8 @@ Checker::Checker(Worker& worker, Connections& connections, pool::EndpointIndex i
       connections_(connections),
       index_(index),
       endpoint_(std::move(endpoint)),
-      config_(*connections.upstream().config().health_check) {}
+      rules_(connections.rules()),
+      config_(*rules_->config.health_check) {}
 
 // The first checks of many endpoints are spread over one fast interval.
 void Checker::start() {
@@ -44,7 +45,7 @@ bool Checker::talks() const {
 }
 
 bool Checker::uses_tls() const {
-  return talks() && connections_.tls() != nullptr;
+  return talks() && rules_->tls != nullptr;
 }
 
 void Checker::check() {
@@ -102,7 +103,7 @@ std::string Checker::own_header(config::SendProxy version) const {
 
 void Checker::connected() {
   if (!talks()) return finish(true, {});
-  const config::SendProxy version = connections_.upstream().config().proxy_protocol;
+  const config::SendProxy version = rules_->config.proxy_protocol;
   if (version != config::SendProxy::off) {
     const std::string header = own_header(version);
     if (!stream_.write(std::as_bytes(std::span(header)))) {
@@ -110,7 +111,7 @@ void Checker::connected() {
     }
   }
   if (!uses_tls()) return talk();
-  ssl_st* ssl = connections_.tls()->connect(endpoint_->host, index_);
+  ssl_st* ssl = rules_->tls->connect(endpoint_->host, index_);
   if (ssl == nullptr) {
     stream_.abort();
     return plan(config_.interval);
@@ -129,7 +130,7 @@ void Checker::shake_hands() {
       return;
     case Stream::Handshake::failed: {
       TlsFailure failure = tls_failure(stream_);
-      connections_.tls()->forget_sessions(index_);
+      rules_->tls->forget_sessions(index_);
       return finish(false, std::move(failure.words));
     }
     case Stream::Handshake::done:
@@ -208,10 +209,10 @@ void Checker::finish(bool passed, std::string why) {
     return ledger.checked(endpoint_, index_, passed, why, now, actions);
   });
   if (checked && checked->change == pool::Health::Change::became_healthy) {
-    spdlog::info("upstream {}: endpoint {} is healthy", upstream.config().name, endpoint_->name);
+    spdlog::info("upstream {}: endpoint {} is healthy", upstream.name(), endpoint_->name);
   } else if (checked && checked->change == pool::Health::Change::became_unhealthy) {
-    spdlog::warn("upstream {}: endpoint {} is unhealthy: {}", upstream.config().name,
-                 endpoint_->name, why);
+    spdlog::warn("upstream {}: endpoint {} is unhealthy: {}", upstream.name(), endpoint_->name,
+                 why);
   }
   plan(checked ? checked->next : config_.interval);
 }

@@ -8,6 +8,7 @@
 
 #include "pool/ledger.hpp"
 #include "proxy/deadlines.hpp"
+#include "proxy/rules.hpp"
 #include "proxy/stream.hpp"
 
 namespace weir::proxy {
@@ -17,10 +18,12 @@ class Worker;
 
 class Checker final : private StreamOwner, private Deadline {
  public:
+  // By the rules of `connections` as they are now.
   Checker(Worker& worker, Connections& connections, pool::EndpointIndex index,
           pool::EndpointPointer endpoint);
   void start();
   const pool::EndpointPointer& endpoint() const { return endpoint_; }
+  const UpstreamRules& rules() const { return *rules_; }
 
  private:
   enum class Stage : std::uint8_t { waiting, connecting, handshake, talking };
@@ -42,6 +45,7 @@ class Checker final : private StreamOwner, private Deadline {
   Connections& connections_;
   pool::EndpointIndex index_;
   pool::EndpointPointer endpoint_;
+  UpstreamRulesPointer rules_;
   const config::HealthCheck& config_;
   Stream stream_;
   Stage stage_ = Stage::waiting;

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -38,14 +39,16 @@ struct ConnectionFacts {
   bool tls_resumed = false;
   SocketAddress client;
 
-  // Configured names: they live as long as the process. Empty = not chosen yet.
+  // Configured names. Empty = not chosen yet. Those of listeners and upstreams live as long as the
+  // process, that of a route as long as `names`.
+  std::shared_ptr<const void> names;
   std::string_view listener;
   std::string_view route;
   std::string_view upstream;
   pool::EndpointPointer endpoint;  // null = none yet
 
   std::string server_name;       // SNI, as the client sent it (untrusted bytes)
-  std::string alpn;              // negotiated
+  std::string alpn;              // negotiated; where TLS is passed through: all that is offered
   std::string client_identity;   // by its certificate, "cn:build-7"; empty = none
   std::string_view tls_version;  // "TLSv1.3"; static
   std::string_view tls_cipher;   // static

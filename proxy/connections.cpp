@@ -4,6 +4,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -33,10 +34,6 @@ pool::Failure failure_of(int error) {
   }
 }
 
-// A half-finished command may swallow one reset, but not two, each sent after the answer to the one
-// before.
-constexpr std::uint8_t resets = 2;
-
 }  // namespace
 
 // Calls the ledger when it has asked to be: on the first worker, for the whole process.
@@ -58,19 +55,22 @@ class Connections::Alarm final : public Deadline {
   Connections& home_;
 };
 
-Connections::Connections(Worker& worker, pool::Upstream& upstream, const TlsClient* tls)
+Connections::Connections(Worker& worker, pool::Upstream& upstream)
     : worker_(worker),
       upstream_(upstream),
-      tls_(tls),
       counters_(upstream.capacity()),
-      alarm_(std::make_unique<Alarm>(*this)),
-      checkers_(upstream.capacity()) {}
+      alarm_(std::make_unique<Alarm>(*this)) {}
 
 Connections::~Connections() {
   while (!held_.empty()) take(held_.front());
 }
 
 void Connections::start() {
+  seat_those_present();
+  if (worker_.index() == 0) alarm_->ring(worker_.loop().now());
+}
+
+void Connections::seat_those_present() {
   const auto seats = upstream_.look([&](const pool::Ledger& ledger) {
     std::vector<pool::EndpointPointer> all;
     for (pool::EndpointIndex i = 0; i < ledger.seat_count(); ++i) {
@@ -79,7 +79,6 @@ void Connections::start() {
     return all;
   });
   seat_endpoints(seats);
-  if (worker_.index() == 0) alarm_->ring(worker_.loop().now());
 }
 
 void Connections::stop() {
@@ -87,18 +86,39 @@ void Connections::stop() {
   for (auto& checker : checkers_) checker.reset();
 }
 
+void Connections::reconsider() {
+  seat_those_present();
+  for (auto next = held_.begin(); next != held_.end();) {
+    ServerConnection& connection = *next++;
+    if (connection.stage_ != ServerConnection::Stage::idle) continue;
+    const TimePoint now = worker_.loop().now();
+    upstream_.decide([&](pool::Ledger& ledger, pool::Actions& actions) {
+      ledger.reconsider(connection, now, actions);
+    });
+    await_due(connection, now);
+  }
+}
+
 void Connections::seat_endpoints(const std::vector<pool::EndpointPointer>& seats) {
+  checkers_.resize(std::max(checkers_.size(), seats.size()));
   for (pool::EndpointIndex i = 0; i < seats.size(); ++i) {
     if (i % worker_.shared().worker_count != worker_.index()) continue;
     std::unique_ptr<Checker>& checker = checkers_[i];
     const bool stays = checker && seats[i] && checker->endpoint()->name == seats[i]->name &&
-                       checker->endpoint()->host == seats[i]->host;
+                       checker->endpoint()->host == seats[i]->host && checks_alike(*checker);
     if (stays) continue;
     checker.reset();
-    if (seats[i] == nullptr || !upstream_.config().health_check) continue;
+    if (seats[i] == nullptr || !rules_->config.health_check) continue;
     checker = std::make_unique<Checker>(worker_, *this, i, seats[i]);
     checker->start();
   }
+}
+
+// Would one that is made now do what this one does?
+bool Connections::checks_alike(const Checker& checker) const {
+  const UpstreamRules& its = checker.rules();
+  return its.config.health_check == rules_->config.health_check && its.tls == rules_->tls &&
+         its.config.proxy_protocol == rules_->config.proxy_protocol;
 }
 
 void Connections::perform(pool::Action action) {
@@ -122,8 +142,8 @@ void Connections::perform(pool::Action action) {
 }
 
 void Connections::open(std::unique_ptr<pool::Opening> opening) {
-  const config::Upstream& config = upstream_.config();
-  auto owned = std::make_unique<ServerConnection>(*this, opening->target);
+  const config::Upstream& config = rules_->config;
+  auto owned = std::make_unique<ServerConnection>(*this, opening->target, rules_);
   ServerConnection& connection = *owned.release();
   held_.push_back(connection);
   EventLoop& loop = worker_.loop();
@@ -167,12 +187,13 @@ void Connections::connected(ServerConnection& connection) {
   EventLoop& loop = worker_.loop();
   counters_.open_tcp.observe(loop.now() - connection.phase_began_);
   // A PROXY header names the client and comes before everything else: so at the lease.
-  const bool waits_for_client = upstream_.config().proxy_protocol != config::SendProxy::off;
-  if (tls_ == nullptr || waits_for_client) {
+  const bool waits_for_client = connection.rules().config.proxy_protocol != config::SendProxy::off;
+  const TlsClient* const tls = connection.rules().tls.get();
+  if (tls == nullptr || waits_for_client) {
     await_greeting(connection);
     return;
   }
-  ssl_st* ssl = tls_->connect(connection.target_->host, connection.opening_->endpoint);
+  ssl_st* ssl = tls->connect(connection.target_->host, connection.opening_->endpoint);
   if (ssl == nullptr) {
     failed(connection, pool::Failure::tls_failed, "out of memory");
     return;
@@ -181,7 +202,7 @@ void Connections::connected(ServerConnection& connection) {
   connection.stage_ = ServerConnection::Stage::handshake;
   connection.phase_began_ = loop.now();
   connection.clear();
-  connection.set(loop.deadlines(), loop.now() + upstream_.config().tls_timeout);
+  connection.set(loop.deadlines(), loop.now() + connection.rules().config.tls_timeout);
   handshake(connection);
 }
 
@@ -195,7 +216,7 @@ void Connections::handshake(ServerConnection& connection) {
       return;
     case Stream::Handshake::failed: {
       TlsFailure failure = tls_failure(connection.stream_);
-      tls_->forget_sessions(connection.opening_->endpoint);
+      connection.rules().tls->forget_sessions(connection.opening_->endpoint);
       failed(connection, pool::Failure::tls_failed, std::move(failure.words));
       return;
     }
@@ -207,12 +228,12 @@ void Connections::handshake(ServerConnection& connection) {
 
 // A server that speaks first is ready once it has.
 void Connections::await_greeting(ServerConnection& connection) {
-  const config::Pool& pool = upstream_.config().pool;
+  const config::Pool& pool = connection.rules().config.pool;
   if (!pool.server_speaks_first || pool.mode == config::PoolMode::off) return ready(connection);
   connection.stage_ = ServerConnection::Stage::greeting;
   EventLoop& loop = worker_.loop();
   connection.clear();
-  connection.set(loop.deadlines(), loop.now() + upstream_.config().connect_timeout);
+  connection.set(loop.deadlines(), loop.now() + connection.rules().config.connect_timeout);
   greet(connection);
 }
 
@@ -262,8 +283,8 @@ void Connections::failed(ServerConnection& connection, pool::Failure failure, st
 }
 
 void Connections::log_ejection(const std::string& endpoint, std::string_view why) const {
-  spdlog::warn("upstream {}: endpoint {} is ejected for a while: {}", upstream_.config().name,
-               endpoint, why);
+  spdlog::warn("upstream {}: endpoint {} is ejected for a while: {}", upstream_.name(), endpoint,
+               why);
 }
 
 void Connections::place(std::unique_ptr<ServerConnection> connection, pool::Ledger::Placed placed,
@@ -399,7 +420,11 @@ void Connections::deadline_reached(ServerConnection& connection, TimePoint now) 
   upstream_.decide([&](pool::Ledger& ledger, pool::Actions& actions) {
     ledger.expire(connection, now, actions);
   });
-  // Closed, or on its way to a session: an action about it is on its way here.
+  await_due(connection, now);
+}
+
+// Where it is closed, or on its way to a session, an action about it is on its way here.
+void Connections::await_due(ServerConnection& connection, TimePoint now) {
   if (connection.pool::Connection::due > now &&
       connection.pool::Connection::due != TimePoint::max()) {
     connection.set(worker_.loop().deadlines(), connection.pool::Connection::due);
@@ -434,53 +459,6 @@ void Connections::lease_dropped(std::unique_ptr<ServerConnection> connection, po
     return !before && ledger.ejected(endpoint);
   });
   if (ejected) log_ejection(target->name, "it closes connections at once");
-}
-
-void Connections::lease_kept(std::unique_ptr<ServerConnection> owned) {
-  const TimePoint now = worker_.loop().now();
-  const auto worn_out =
-      upstream_.look([&](const pool::Ledger& ledger) { return ledger.worn_out(*owned, now); });
-  if (worn_out) {
-    lease_dropped(std::move(owned), *worn_out);
-    return;
-  }
-  ServerConnection& connection = *owned.release();
-  held_.push_back(connection);
-  connection.stream_.change_owner(connection);
-  connection.stage_ = ServerConnection::Stage::resetting;
-  connection.resets_left_ = resets;
-  send_reset(connection);
-}
-
-void Connections::send_reset(ServerConnection& connection) {
-  const config::Reset& reset = *upstream_.config().pool.reset;
-  connection.heard_ = nullptr;
-  EventLoop& loop = worker_.loop();
-  connection.clear();
-  connection.set(loop.deadlines(), loop.now() + reset.timeout);
-  if (!connection.stream_.write(std::as_bytes(std::span(reset.send)))) reset_failed(connection);
-}
-
-void Connections::reset_answered(ServerConnection& connection) {
-  const std::string& expected = upstream_.config().pool.reset->expect;
-  Stream& stream = connection.stream_;
-  if (stream.has_unsent() && !stream.flush()) return reset_failed(connection);
-  if (stream.hung_up() || !connection.hear(expected.size())) return reset_failed(connection);
-  if (!connection.heard_) return;
-  if (!expected.starts_with(*connection.heard_)) return reset_failed(connection);
-  if (connection.heard_->size() < expected.size()) return;
-  if (--connection.resets_left_ > 0) return send_reset(connection);
-  connection.heard_ = nullptr;
-  std::unique_ptr<ServerConnection> owned = take(connection);
-  const TimePoint now = worker_.loop().now();
-  auto placed = upstream_.decide([&](pool::Ledger& ledger, pool::Actions& actions) {
-    return ledger.returned(connection, now, actions);
-  });
-  place(std::move(owned), std::move(placed), pool::Source::idle);
-}
-
-void Connections::reset_failed(ServerConnection& connection) {
-  lease_dropped(take(connection), pool::Closed::reset_failed);
 }
 
 }  // namespace weir::proxy

@@ -3,7 +3,8 @@
 // greeting of a server that speaks first), keeps the idle ones armed so that a dead or speaking one
 // leaves the pool at once, has used ones forget their client (`mode: reset`), hands them to
 // sessions and to other workers, and checks the health of its share of the endpoints. What to do it
-// is told by the upstream's ledger. Confined to its worker.
+// is told by the upstream's ledger; how, by the upstream's rules, which change with a reload.
+// Confined to its worker.
 
 #include <boost/intrusive/list.hpp>
 #include <memory>
@@ -15,8 +16,8 @@
 #include "proxy/counters.hpp"
 #include "proxy/deadlines.hpp"
 #include "proxy/lease.hpp"
+#include "proxy/rules.hpp"
 #include "proxy/server_connection.hpp"
-#include "proxy/tls.hpp"
 
 namespace weir::proxy {
 
@@ -24,7 +25,7 @@ class Worker;
 
 class Connections {
  public:
-  Connections(Worker& worker, pool::Upstream& upstream, const TlsClient* tls);
+  Connections(Worker& worker, pool::Upstream& upstream);
   Connections(const Connections&) = delete;
   Connections& operator=(const Connections&) = delete;
   ~Connections();
@@ -32,6 +33,10 @@ class Connections {
   // On the worker's thread, as everything below.
   void start();
   void stop();
+  // Those are the rules from now on: what is opened from now on is opened under them.
+  void follow(UpstreamRulesPointer rules) { rules_ = std::move(rules); }
+  // The ledger has been configured: checks, and the times of idle connections, may have changed.
+  void reconsider();
   // The upstream's endpoints have changed: who sits on each seat now.
   void seat_endpoints(const std::vector<pool::EndpointPointer>& seats);
 
@@ -42,7 +47,8 @@ class Connections {
               pool::Source source);
 
   pool::Upstream& upstream() { return upstream_; }
-  const TlsClient* tls() const { return tls_; }
+  // Null before the first follow().
+  const UpstreamRulesPointer& rules() const { return rules_; }
   UpstreamCounters& counters() { return counters_; }
   const UpstreamCounters& counters() const { return counters_; }
   Worker& worker() { return worker_; }
@@ -76,13 +82,16 @@ class Connections {
   void send_reset(ServerConnection& connection);
   void reset_answered(ServerConnection& connection);
   void reset_failed(ServerConnection& connection);
+  bool checks_alike(const Checker& checker) const;
   void deadline_reached(ServerConnection& connection, TimePoint now);
+  void seat_those_present();
+  void await_due(ServerConnection& connection, TimePoint now);
   std::unique_ptr<ServerConnection> take(ServerConnection& connection);
   void drop(std::unique_ptr<ServerConnection> connection);
 
   Worker& worker_;
   pool::Upstream& upstream_;
-  const TlsClient* tls_;
+  UpstreamRulesPointer rules_;
   UpstreamCounters counters_;
   boost::intrusive::list<ServerConnection, boost::intrusive::base_hook<HeldHook>> held_;
   std::unique_ptr<Alarm> alarm_;

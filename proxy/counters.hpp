@@ -5,11 +5,11 @@
 #include <array>
 #include <cstddef>
 #include <string>
-#include <vector>
 
 #include "metrics/counters.hpp"
 #include "metrics/histogram.hpp"
 #include "pool/connection.hpp"
+#include "proxy/growing_table.hpp"
 #include "proxy/outcome.hpp"
 
 namespace weir::proxy {
@@ -31,13 +31,11 @@ inline constexpr std::size_t tls_result_count = 17;
 inline constexpr std::array<std::string_view, 3> tls_version_words{"TLSv1.2", "TLSv1.3", ""};
 
 struct ListenerCounters {
-  explicit ListenerCounters(std::size_t upstream_count) : sessions(upstream_count + 1) {}
-
   metrics::Counter accepted;
   metrics::Counter open;
   std::array<metrics::Counter, refused_count> refused;
-  // By upstream, the last for sessions that chose none; then by reason.
-  std::vector<std::array<metrics::Counter, reason_count>> sessions;
+  // The first for sessions that chose no upstream, then by the number of the upstream; by reason.
+  GrowingTable<std::array<metrics::Counter, reason_count>> sessions{1};
   metrics::Counter client_received;
   metrics::Counter client_sent;
   // By result, version, resumed.
@@ -66,7 +64,7 @@ inline constexpr std::array<std::string_view, acquired_count> acquired_words{
 struct UpstreamCounters {
   explicit UpstreamCounters(std::size_t endpoint_count) : endpoints(endpoint_count) {}
 
-  std::vector<EndpointCounters> endpoints;
+  GrowingTable<EndpointCounters> endpoints;
   // By source (the last: none, where nothing was got), then by result.
   std::array<std::array<metrics::Counter, acquired_count>, pool::source_count + 1> acquires;
   std::array<metrics::Histogram, pool::source_count> acquire{

@@ -19,7 +19,9 @@ constexpr std::uint64_t most_descriptors = 1ULL << 40;
 constexpr std::uint64_t closing_percent = 5;  // and below which idle connections close
 
 bool keeps_connections(const pool::Upstream& upstream) {
-  return upstream.config().pool.mode != config::PoolMode::off;
+  return upstream.look([](const pool::Ledger& ledger) {
+    return ledger.config().pool.mode != config::PoolMode::off;
+  });
 }
 
 // Since Linux 6.2 the folder's size says it; before, its entries have to be counted.
@@ -50,14 +52,14 @@ DescriptorPlan plan_descriptors(std::uint64_t used, std::uint64_t limit) {
   return plan;
 }
 
-DescriptorWatch::DescriptorWatch(boost::asio::io_context& io,
-                                 const std::vector<std::unique_ptr<pool::Upstream>>& upstreams)
+DescriptorWatch::DescriptorWatch(boost::asio::io_context& io, const Upstreams& upstreams)
     : timer_(io), upstreams_(upstreams) {}
 
 void DescriptorWatch::start() {
-  if (std::ranges::any_of(upstreams_,
-                          [](const auto& upstream) { return keeps_connections(*upstream); })) {
-    look();
+  tell_pressure();
+  for (std::size_t i = 0; i < upstreams_.size() && !looks_; ++i) {
+    looks_ = keeps_connections(*upstreams_[i]);
+    if (looks_) look();
   }
 }
 
@@ -77,12 +79,7 @@ void DescriptorWatch::look() {
       spdlog::warn("less than {} % of {} descriptors are free: pools are not warmed",
                    warming_percent, limit);
     }
-    const auto now = std::chrono::steady_clock::now();
-    for (const auto& upstream : upstreams_) {
-      upstream->decide([&](pool::Ledger& ledger, pool::Actions& actions) {
-        ledger.set_pressure(pressure_, now, actions);
-      });
-    }
+    tell_pressure();
   }
   close_oldest(plan.to_close);
   timer_.expires_after(interval);
@@ -91,16 +88,25 @@ void DescriptorWatch::look() {
   });
 }
 
+void DescriptorWatch::tell_pressure() {
+  const auto now = std::chrono::steady_clock::now();
+  for (std::size_t i = 0; i < upstreams_.size(); ++i) {
+    upstreams_[i]->decide([&](pool::Ledger& ledger, pool::Actions& actions) {
+      ledger.set_pressure(pressure_, now, actions);
+    });
+  }
+}
+
 void DescriptorWatch::close_oldest(std::uint64_t count) {
   for (; count > 0; --count) {
     pool::Upstream* first = nullptr;
     pool::TimePoint oldest = pool::TimePoint::max();
-    for (const auto& upstream : upstreams_) {
+    for (std::size_t i = 0; i < upstreams_.size(); ++i) {
       const auto since =
-          upstream->look([](const pool::Ledger& ledger) { return ledger.oldest_idle(); });
+          upstreams_[i]->look([](const pool::Ledger& ledger) { return ledger.oldest_idle(); });
       if (since < oldest) {
         oldest = since;
-        first = upstream.get();
+        first = upstreams_[i].get();
       }
     }
     if (first == nullptr) return;

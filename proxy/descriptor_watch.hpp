@@ -8,9 +8,9 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <vector>
 
 #include "pool/upstream.hpp"
+#include "proxy/growing_table.hpp"
 
 namespace weir::proxy {
 
@@ -23,19 +23,21 @@ DescriptorPlan plan_descriptors(std::uint64_t used, std::uint64_t limit);
 
 class DescriptorWatch {
  public:
-  DescriptorWatch(boost::asio::io_context& io,
-                  const std::vector<std::unique_ptr<pool::Upstream>>& upstreams);
+  using Upstreams = GrowingTable<std::unique_ptr<pool::Upstream>>;
+  DescriptorWatch(boost::asio::io_context& io, const Upstreams& upstreams);
 
-  // Nothing to do where no pool keeps connections.
+  // Again whenever upstreams have changed. Nothing to do where no pool keeps connections.
   void start();
   void stop();
 
  private:
   void look();
+  void tell_pressure();
   void close_oldest(std::uint64_t count);
 
   boost::asio::steady_timer timer_;
-  const std::vector<std::unique_ptr<pool::Upstream>>& upstreams_;
+  const Upstreams& upstreams_;
+  bool looks_ = false;
   bool stopped_ = false;
   pool::Pressure pressure_ = pool::Pressure::none;
 };

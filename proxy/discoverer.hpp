@@ -1,16 +1,20 @@
 #pragma once
 // Follows the names of the configuration: asks discovery, and makes what it finds the endpoints of
 // the upstreams. An answer that changes nothing is only counted; one that fails leaves everything
-// as it was. Lives on the main thread; figures() may be asked from any.
+// as it was. A reload that leaves a name leaves what was found of it. Lives on the main thread;
+// figures() may be asked from any.
 
 #include <atomic>
 #include <boost/asio/io_context.hpp>
 #include <functional>
+#include <map>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "pool/discovery.hpp"
 #include "pool/upstream.hpp"
+#include "proxy/growing_table.hpp"
 
 namespace weir::proxy {
 
@@ -22,11 +26,19 @@ class Discoverer final : private pool::Discovery::Audience {
     std::function<void(pool::Upstream&, const std::vector<pool::EndpointPointer>&)> after;
   };
 
-  Discoverer(boost::asio::io_context& io,
-             const std::vector<std::unique_ptr<pool::Upstream>>& upstreams, Host host);
+  Discoverer(boost::asio::io_context& io, Host host);
   ~Discoverer();
 
-  // Begins to look the names up, if there are any. Throws std::runtime_error.
+  // Those are the upstreams from now on. One that has `changed` gets its endpoints anew, of those
+  // that are known.
+  struct Followed {
+    pool::Upstream* upstream;
+    const config::Upstream* config;
+    bool changed;
+  };
+  void follow(const std::vector<Followed>& upstreams);
+  // Begins to look the names up, if there are any; those of a later follow() at once. Throws
+  // std::runtime_error.
   void start();
   void stop();
 
@@ -40,17 +52,22 @@ class Discoverer final : private pool::Discovery::Audience {
 
  private:
   struct Counts {
+    std::atomic<bool> has_names{false};
     std::atomic<std::uint64_t> good{0};
     std::atomic<std::uint64_t> failed{0};
-    std::atomic<pool::TimePoint> answered_at;
+    std::atomic<pool::TimePoint> answered_at{};
+  };
+  struct Known {
+    pool::Upstream* upstream;
+    pool::Roster roster;
     bool short_of_seats = false;
   };
   struct Query {
-    std::size_t upstream;
-    std::size_t number;  // of the upstream's
-    std::string name;
-    std::string fault;   // the last answer's; empty = it was good
-    bool asked = false;  // there was an answer, good or not
+    std::size_t upstream;  // by number
+    std::size_t number;    // of the upstream's
+    pool::Discovery::Query asks;
+    std::string fault{};  // the last answer's; empty = it was good
+    bool asked = false;   // there was an answer, good or not
   };
 
   void found(std::size_t query, std::vector<pool::Found> endpoints) override;
@@ -58,18 +75,21 @@ class Discoverer final : private pool::Discovery::Audience {
   void answered(Query& query, std::vector<pool::Found> endpoints);
   void failed(Query& query, std::string why);
   bool all_are_asked(std::size_t upstream) const;
+  void ask();
+  void add(const Followed& followed, std::vector<Query>& queries);
+  void expect_endpoints(std::size_t upstream);
   void seat(std::size_t index, bool changed);
   static std::vector<std::string> present_names(const pool::Upstream& upstream);
   static void log_changes(const pool::Upstream& upstream, const std::vector<std::string>& before);
 
   boost::asio::io_context& io_;
-  const std::vector<std::unique_ptr<pool::Upstream>>& upstreams_;
   Host host_;
-  std::vector<pool::Roster> rosters_;            // by upstream
-  std::vector<std::unique_ptr<Counts>> counts_;  // by upstream
+  std::map<std::size_t, Known> known_;  // by upstream
+  GrowingTable<Counts> counts_;         // by upstream
   std::vector<Query> queries_;
-  // The answers posted to the main thread may outlive this.
-  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+  bool started_ = false;
+  // The answers posted to the main thread may outlive the discovery that gave them.
+  std::shared_ptr<bool> alive_;
   std::unique_ptr<pool::Discovery> discovery_;
 };
 

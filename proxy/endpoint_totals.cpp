@@ -14,26 +14,24 @@ EndpointTotals EndpointTotals::operator-(const EndpointTotals& before) const {
   return result;
 }
 
-EndpointBooks::EndpointBooks(const std::vector<std::unique_ptr<Worker>>& workers,
-                             const std::vector<std::unique_ptr<pool::Upstream>>& upstreams)
-    : workers_(workers) {
-  for (const auto& upstream : upstreams) {
-    auto& seats = seats_.emplace_back(upstream->capacity());
-    upstream->look([&](const pool::Ledger& ledger) {
-      for (pool::EndpointIndex i = 0; i < seats.size(); ++i) {
-        if (ledger.endpoint(i) == nullptr) continue;
-        seats[i].name = ledger.endpoint(i)->name;
-        seats[i].host = ledger.endpoint(i)->host;
-      }
-      return 0;
-    });
-  }
+void EndpointBooks::open(const pool::Upstream& upstream) {
+  const std::scoped_lock lock(mutex_);
+  auto& seats = seats_.emplace_back(upstream.capacity());
+  upstream.look([&](const pool::Ledger& ledger) {
+    for (pool::EndpointIndex i = 0; i < seats.size(); ++i) {
+      if (ledger.endpoint(i) == nullptr) continue;
+      seats[i].name = ledger.endpoint(i)->name;
+      seats[i].host = ledger.endpoint(i)->host;
+    }
+    return 0;
+  });
 }
 
 std::vector<pool::EndpointIndex> EndpointBooks::seat(
     const pool::Upstream& upstream, const std::vector<pool::EndpointPointer>& seats) {
   const std::scoped_lock lock(mutex_);
   std::vector<Seat>& known = seats_[upstream.index()];
+  if (known.size() < seats.size()) known.resize(seats.size());
   std::vector<pool::EndpointIndex> changed;
   for (pool::EndpointIndex i = 0; i < seats.size(); ++i) {
     if (seats[i] == nullptr) continue;

@@ -27,9 +27,10 @@ struct EndpointTotals {
 
 class EndpointBooks {
  public:
-  EndpointBooks(const std::vector<std::unique_ptr<Worker>>& workers,
-                const std::vector<std::unique_ptr<pool::Upstream>>& upstreams);
+  explicit EndpointBooks(const std::vector<std::unique_ptr<Worker>>& workers) : workers_(workers) {}
 
+  // A new upstream, the next in number.
+  void open(const pool::Upstream& upstream);
   // Before anybody uses the seats: who sits on each now. Null seats keep whoever was there. Returns
   // the seats that somebody else has now, or that are known by another host name.
   std::vector<pool::EndpointIndex> seat(const pool::Upstream& upstream,

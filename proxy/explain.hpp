@@ -5,19 +5,20 @@
 
 #include <expected>
 #include <string>
+#include <vector>
 
 #include "config/config.hpp"
 
 namespace weir::proxy {
 
-struct TlsStore;
+class TlsStore;
 
 // A connection as the operator describes it. Empty = not there.
 struct ExplainQuestion {
   std::string listener{};
   std::string server_name{};
-  std::string alpn{};    // one protocol that the client offers
-  std::string client{};  // its address
+  std::vector<std::string> alpn{};  // the protocols that the client offers
+  std::string client{};             // its address
 };
 
 struct Explanation {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <set>
+#include <utility>
 
 #include "metrics/exporter.hpp"
 #include "metrics/process.hpp"
@@ -39,22 +41,21 @@ void add_process(const FigureSources& sources, Scrape& scrape) {
   scrape.gauge(Family::workers, {}, static_cast<double>(sources.workers.size()));
   const std::chrono::duration<double> uptime = std::chrono::steady_clock::now() - sources.started;
   scrape.gauge(Family::uptime_seconds, {}, uptime.count());
-  scrape.gauge(Family::config_last_reload_successful, {}, 1);
+  scrape.gauge(Family::config_last_reload_successful, {}, sources.reloads.last_was_good ? 1 : 0);
   scrape.gauge(Family::config_last_reload_success_timestamp_seconds, {},
-               seconds_since_epoch(sources.started_wall));
-  for (const std::string_view result : {"ok", "refused"}) {
-    scrape.counter(Family::config_reloads_total, {result}, std::uint64_t{0});
-  }
+               seconds_since_epoch(sources.reloads.last_good));
+  scrape.counter(Family::config_reloads_total, {"ok"}, sources.reloads.good);
+  scrape.counter(Family::config_reloads_total, {"refused"}, sources.reloads.refused);
   scrape.counter(Family::access_log_dropped_total, {}, sources.access_log.dropped());
   for (const auto& worker : sources.workers) {
     HistogramSum turns(metrics::Buckets::durations);
     turns.add(worker->loop().turn_lengths());
     scrape.histogram(Family::worker_loop_seconds, {std::to_string(worker->index())}, turns);
   }
-  for (const auto& [name, tls] : sources.tls) {
+  for (const auto& [name, expiries] : sources.in_force.tls.expiries()) {
     // An EC and an RSA certificate of one name are one series: the one that ends first counts.
     std::map<std::string, std::chrono::system_clock::time_point> earliest;
-    for (const CertificateExpiry& expiry : tls->expiries()) {
+    for (const CertificateExpiry& expiry : expiries) {
       const auto [found, fresh] = earliest.emplace(expiry.name, expiry.not_after);
       if (!fresh) found->second = std::min(found->second, expiry.not_after);
     }
@@ -79,7 +80,7 @@ void add_handshakes(const FigureSources& sources, std::size_t index, std::string
             Family::tls_handshakes_total,
             {name, result, tls_version_words[column], resumed ? "true" : "false"},
             sum(sources, [&](const Worker& worker) -> const metrics::Counter& {
-              return worker.listeners()[index]->counters().handshakes[row][column][resumed ? 1 : 0];
+              return worker.listener(index).counters().handshakes[row][column][resumed ? 1 : 0];
             }));
       }
     }
@@ -87,33 +88,63 @@ void add_handshakes(const FigureSources& sources, std::size_t index, std::string
   scrape.histogram(Family::tls_handshake_seconds, {name},
                    sum_histogram(sources, metrics::Buckets::durations,
                                  [&](const Worker& worker) -> const metrics::Histogram& {
-                                   return worker.listeners()[index]->counters().handshake;
+                                   return worker.listener(index).counters().handshake;
                                  }));
+}
+
+// Of a listener and an upstream (row 0: of none), by outcome.
+InForce::Sessions sum_sessions(const FigureSources& sources, std::size_t listener,
+                               std::size_t row) {
+  InForce::Sessions total{};
+  for (const auto& worker : sources.workers) {
+    const auto& counters = std::as_const(*worker).listener(listener).counters().sessions[row];
+    for (std::size_t r = 0; r < reason_count; ++r) total[r] += counters[r].value();
+  }
+  return total;
 }
 
 void add_sessions(const FigureSources& sources, std::size_t index, const std::string& name,
                   Scrape& scrape) {
-  const auto& upstreams = sources.config.upstreams;
-  for (std::size_t u = 0; u <= upstreams.size(); ++u) {
-    const std::string_view upstream =
-        u < upstreams.size() ? std::string_view(upstreams[u].name) : std::string_view();
+  const InForce& in_force = sources.in_force;
+  const auto show = [&](std::string_view upstream, const InForce::Sessions& sessions) {
     for (std::size_t r = 0; r < reason_count; ++r) {
       const auto reason = static_cast<Reason>(r);
       scrape.counter(Family::sessions_total, {name, upstream, word(side_of(reason)), word(reason)},
-                     sum(sources, [&](const Worker& worker) -> const metrics::Counter& {
-                       return worker.listeners()[index]->counters().sessions[u][r];
-                     }));
+                     sessions[r]);
     }
+  };
+  // What chose no upstream, or one that is not configured any more.
+  InForce::Sessions others = sum_sessions(sources, index, 0);
+  std::set<std::size_t> configured;
+  for (std::size_t u = 0; u < in_force.upstreams.size(); ++u) {
+    const std::size_t number = in_force.upstreams[u];
+    configured.insert(number);
+    InForce::Sessions sessions = sum_sessions(sources, index, number + 1);
+    if (const auto earlier = in_force.earlier_sessions.find({index, number});
+        earlier != in_force.earlier_sessions.end()) {
+      for (std::size_t r = 0; r < reason_count; ++r) {
+        sessions[r] -= earlier->second[r];
+        others[r] += earlier->second[r];
+      }
+    }
+    show(in_force.config->upstreams[u].name, sessions);
   }
+  for (std::size_t number = 0; number < in_force.upstream_count; ++number) {
+    if (configured.contains(number)) continue;
+    const InForce::Sessions sessions = sum_sessions(sources, index, number + 1);
+    for (std::size_t r = 0; r < reason_count; ++r) others[r] += sessions[r];
+  }
+  show({}, others);
 }
 
-void add_listener(const FigureSources& sources, std::size_t index, Scrape& scrape) {
-  const config::Listener& config = sources.config.listeners[index];
+void add_listener(const FigureSources& sources, std::size_t place, Scrape& scrape) {
+  const config::Listener& config = sources.in_force.config->listeners[place];
+  const std::size_t index = sources.in_force.listeners[place].index;
   const std::string& name = config.name;
   const auto counter = [&](Family family, metrics::Counter ListenerCounters::* member) {
     scrape.counter(family, {name},
                    sum(sources, [&](const Worker& worker) -> const metrics::Counter& {
-                     return worker.listeners()[index]->counters().*member;
+                     return worker.listener(index).counters().*member;
                    }));
   };
   const auto histogram = [&](Family family, metrics::Buckets buckets,
@@ -121,7 +152,7 @@ void add_listener(const FigureSources& sources, std::size_t index, Scrape& scrap
     scrape.histogram(
         family, {name},
         sum_histogram(sources, buckets, [&](const Worker& worker) -> const metrics::Histogram& {
-          return worker.listeners()[index]->counters().*member;
+          return worker.listener(index).counters().*member;
         }));
   };
   counter(Family::connections_accepted_total, &ListenerCounters::accepted);
@@ -130,12 +161,12 @@ void add_listener(const FigureSources& sources, std::size_t index, Scrape& scrap
   scrape.gauge(
       Family::connections_open, {name},
       static_cast<double>(sum(sources, [&](const Worker& worker) -> const metrics::Counter& {
-        return worker.listeners()[index]->counters().open;
+        return worker.listener(index).counters().open;
       })));
   for (std::size_t i = 0; i < refused_count; ++i) {
     scrape.counter(Family::connections_refused_total, {name, refused_words[i]},
                    sum(sources, [&](const Worker& worker) -> const metrics::Counter& {
-                     return worker.listeners()[index]->counters().refused[i];
+                     return worker.listener(index).counters().refused[i];
                    }));
   }
   histogram(Family::session_duration_seconds, metrics::Buckets::durations,
@@ -148,7 +179,7 @@ void add_listener(const FigureSources& sources, std::size_t index, Scrape& scrap
 
 void add_endpoint(const FigureSources& sources, const pool::Upstream& upstream,
                   const pool::Ledger& ledger, pool::EndpointIndex index, Scrape& scrape) {
-  const std::string& name = upstream.config().name;
+  const std::string& name = upstream.name();
   const std::string& endpoint = ledger.endpoint(index)->name;
   const EndpointTotals totals = sources.endpoints.totals(upstream, index);
   scrape.counter(Family::endpoint_received_bytes_total, {name, endpoint}, totals.received);
@@ -171,13 +202,13 @@ void add_endpoint(const FigureSources& sources, const pool::Upstream& upstream,
     scrape.counter(Family::pool_open_failures_total, {name, endpoint, pool::word(failure)},
                    totals.open_failures[static_cast<std::size_t>(failure)]);
   }
-  if (!upstream.config().health_check) return;
+  if (!ledger.config().health_check) return;
   scrape.counter(Family::health_checks_total, {name, endpoint, "ok"}, totals.checks_passed);
   scrape.counter(Family::health_checks_total, {name, endpoint, "failed"}, totals.checks_failed);
 }
 
 void add_acquires(const FigureSources& sources, const pool::Upstream& upstream, Scrape& scrape) {
-  const std::string& name = upstream.config().name;
+  const std::string& name = upstream.name();
   for (std::size_t source = 0; source <= pool::source_count; ++source) {
     const bool got = source < pool::source_count;
     const std::string_view source_word =
@@ -200,8 +231,9 @@ void add_acquires(const FigureSources& sources, const pool::Upstream& upstream, 
   }
 }
 
-void add_upstream(const FigureSources& sources, const pool::Upstream& upstream, Scrape& scrape) {
-  const config::Upstream& config = upstream.config();
+void add_upstream(const FigureSources& sources, std::size_t place, Scrape& scrape) {
+  const config::Upstream& config = sources.in_force.config->upstreams[place];
+  const pool::Upstream& upstream = *sources.upstreams[sources.in_force.upstreams[place]];
   const std::string& name = config.name;
   const auto histogram = [&](metrics::Histogram UpstreamCounters::* member) {
     return sum_histogram(sources, metrics::Buckets::durations,
@@ -247,12 +279,17 @@ void add_upstream(const FigureSources& sources, const pool::Upstream& upstream, 
 
 }  // namespace
 
+void note_earlier_sessions(const FigureSources& sources, std::size_t listener, std::size_t upstream,
+                           InForce& next) {
+  next.earlier_sessions[{listener, upstream}] = sum_sessions(sources, listener, upstream + 1);
+}
+
 std::string render_figures(const FigureSources& sources) {
   return metrics::render([&](Scrape& scrape) {
     add_process(sources, scrape);
-    for (std::size_t i = 0; i < sources.config.listeners.size(); ++i)
-      add_listener(sources, i, scrape);
-    for (const auto& upstream : sources.upstreams) add_upstream(sources, *upstream, scrape);
+    const InForce& in_force = sources.in_force;
+    for (std::size_t i = 0; i < in_force.listeners.size(); ++i) add_listener(sources, i, scrape);
+    for (std::size_t i = 0; i < in_force.upstreams.size(); ++i) add_upstream(sources, i, scrape);
     metrics::add_process_figures(scrape);
   });
 }

@@ -4,7 +4,6 @@
 
 #include <boost/json/value.hpp>
 #include <chrono>
-#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -15,16 +14,17 @@
 #include "proxy/access_log.hpp"
 #include "proxy/discoverer.hpp"
 #include "proxy/endpoint_totals.hpp"
-#include "proxy/tls.hpp"
+#include "proxy/growing_table.hpp"
+#include "proxy/in_force.hpp"
 #include "proxy/worker.hpp"
 
 namespace weir::proxy {
 
 struct FigureSources {
-  const config::Config& config;
+  const InForce& in_force;
+  Reloads reloads;
   const std::vector<std::unique_ptr<Worker>>& workers;
-  const std::vector<std::unique_ptr<pool::Upstream>>& upstreams;
-  const std::map<std::string, std::unique_ptr<TlsServer>>& tls;
+  const GrowingTable<std::unique_ptr<pool::Upstream>>& upstreams;  // by number
   const AccessLog& access_log;
   const EndpointBooks& endpoints;
   const Discoverer& discoverer;
@@ -32,10 +32,12 @@ struct FigureSources {
   std::chrono::system_clock::time_point started_wall;
 };
 
+// Before an upstream comes back: what has been counted of it so far is not its own any more.
+void note_earlier_sessions(const FigureSources& sources, std::size_t listener, std::size_t upstream,
+                           InForce& next);
+
 std::string render_figures(const FigureSources& sources);
 
-boost::json::value render_status(const FigureSources& sources,
-                                 const std::vector<std::vector<config::Address>>& bound,
-                                 std::string_view phase);
+boost::json::value render_status(const FigureSources& sources, std::string_view phase);
 
 }  // namespace weir::proxy

@@ -42,44 +42,38 @@ bool AcceptSocket::open(EventLoop& loop, bool shared_with_workers) {
 
 void AcceptSocket::pause() {
   if (slot_ != EventLoop::no_slot) {
-    loop_->remove(descriptor_, std::exchange(slot_, EventLoop::no_slot));
+    loop_->remove(descriptor(), std::exchange(slot_, EventLoop::no_slot));
   }
 }
 
 void AcceptSocket::resume() {
   if (slot_ != EventLoop::no_slot || !is_open()) return;
   const std::uint32_t events = exclusive_ ? EPOLLIN | EPOLLEXCLUSIVE : EPOLLIN;
-  if (!loop_->add(descriptor_, events, *this, slot_)) slot_ = EventLoop::no_slot;
+  if (!loop_->add(descriptor(), events, *this, slot_)) slot_ = EventLoop::no_slot;
 }
 
 void AcceptSocket::close() {
   pause();
-  if (is_open()) ::close(std::exchange(descriptor_, -1));
+  socket_.reset();
 }
 
 void AcceptSocket::on_events(std::uint32_t) {
-  listener_.accept_from(descriptor_);
+  listener_.accept_from(descriptor());
 }
 
-Listener::Listener(Worker& worker, const config::Listener& config, std::size_t index,
-                   const TlsServer* tls, config::Duration handshake_timeout,
-                   std::size_t upstream_count, const RouteTable& routes)
-    : worker_(worker),
-      config_(config),
-      index_(index),
-      tls_(tls),
-      handshake_timeout_(handshake_timeout),
-      routes_(routes),
-      counters_(upstream_count) {}
-
-bool Listener::add_socket(int descriptor, bool shared) {
-  sockets_.push_back(std::make_unique<AcceptSocket>(*this, descriptor));
-  return sockets_.back()->open(worker_.loop(), shared);
+bool Listener::add_socket(const ListeningSocketPointer& socket, bool shared) {
+  if (std::ranges::any_of(sockets_, [&](const auto& each) { return each->socket() == socket; })) {
+    return true;
+  }
+  sockets_.push_back(std::make_unique<AcceptSocket>(*this, socket));
+  const bool good = sockets_.back()->open(worker_.loop(), shared);
+  if (paused_) sockets_.back()->pause();
+  return good;
 }
 
 void Listener::accept_from(int descriptor) {
   for (int i = 0; i < accepts_per_event && !paused_; ++i) {
-    if (tls_ == nullptr) {
+    if (rules_->tls == nullptr) {
       if (!accept_one(descriptor)) return;
       continue;
     }
@@ -92,17 +86,26 @@ void Listener::accept_from(int descriptor) {
   }
 }
 
-void Listener::stop() {
-  clear();
-  paused_ = false;
+void Listener::keep_sockets(const Sockets& kept, const Sockets& in_use) {
   for (const auto& socket : sockets_) {
-    // Closing a socket resets whoever is in its queue.
-    for (int i = 0; i < most_last_accepts && socket->is_open() && !paused_; ++i) {
-      if (!accept_one(socket->descriptor())) break;
-    }
+    if (kept.contains(socket->socket())) continue;
+    if (!in_use.contains(socket->socket())) empty_queue(*socket);
     socket->close();
   }
-  clear();
+  std::erase_if(sockets_, [](const auto& socket) { return !socket->is_open(); });
+  if (sockets_.empty()) {
+    clear();
+    paused_ = false;
+  }
+}
+
+// Closing a socket resets whoever is in its queue.
+void Listener::empty_queue(AcceptSocket& socket) {
+  const bool was_paused = std::exchange(paused_, false);
+  for (int i = 0; i < most_last_accepts && !paused_; ++i) {
+    if (!accept_one(socket.descriptor())) break;
+  }
+  paused_ = paused_ || was_paused;
 }
 
 // False when nobody else waits.
@@ -142,7 +145,8 @@ bool Listener::accept_one(int descriptor) {
 bool Listener::admit(int descriptor) {
   Shared& shared = worker_.shared();
   const bool fits_process = shared.connections.take(shared.connection_limit);
-  if (fits_process && shared.listeners[index_]->connections.take(config_.limits.connections)) {
+  if (fits_process &&
+      shared.listeners[index_].connections.take(rules_->config.limits.connections)) {
     counters_.accepted.add();
     counters_.open.add();
     return true;
@@ -164,15 +168,7 @@ void Listener::out_of_descriptors(int descriptor) {
 
 bool Listener::handshakes_full() const {
   const Shared& shared = worker_.shared();
-  return tls_ != nullptr && shared.handshakes.count() >= shared.handshake_limit;
-}
-
-bool Listener::trusts(const SocketAddress& address) const {
-  // Who comes by a unix socket was let in by its file's permissions.
-  return address.family == SocketAddress::Family::unix_socket ||
-         std::ranges::any_of(config_.trusted, [&](const config::Network& network) {
-           return contains(network, address);
-         });
+  return rules_->tls != nullptr && shared.handshakes.count() >= shared.handshake_limit;
 }
 
 void Listener::handshake_began() {
@@ -211,14 +207,14 @@ void Listener::count_handshake(std::string_view result, std::string_view version
 }
 
 void Listener::session_ended(const ConnectionFacts& facts, std::size_t upstream) {
-  const std::size_t row = std::min(upstream, counters_.sessions.size() - 1);
+  const std::size_t row = upstream == RouteChoice::no_upstream ? 0 : upstream + 1;
   counters_.sessions[row][static_cast<std::size_t>(facts.outcome.reason)].add();
   counters_.open.subtract();
   counters_.duration.observe(facts.age);
   counters_.received.observe_bytes(facts.client_received);
   counters_.sent.observe_bytes(facts.client_sent);
   worker_.shared().connections.give_back();
-  worker_.shared().listeners[index_]->connections.give_back();
+  worker_.shared().listeners[index_].connections.give_back();
 }
 
 }  // namespace weir::proxy

@@ -1,8 +1,12 @@
 #pragma once
 // One listener of the configuration as one worker sees it: its sockets, accepting, its share of
-// the limits, its counters. Confined to its worker; the counters may be read by any thread.
+// the limits, its counters. Its rules and its sockets change with a reload; its name, its number
+// and its counters stay, also while it is not configured. Confined to its worker; the counters may
+// be read by any thread.
 
 #include <memory>
+#include <set>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -10,8 +14,8 @@
 #include "proxy/counters.hpp"
 #include "proxy/deadlines.hpp"
 #include "proxy/event_loop.hpp"
-#include "proxy/route.hpp"
-#include "proxy/tls.hpp"
+#include "proxy/listening.hpp"
+#include "proxy/rules.hpp"
 
 namespace weir::proxy {
 
@@ -22,7 +26,8 @@ class Worker;
 // One listening socket, level triggered.
 class AcceptSocket final : private Watch {
  public:
-  AcceptSocket(Listener& listener, int descriptor) : listener_(listener), descriptor_(descriptor) {}
+  AcceptSocket(Listener& listener, ListeningSocketPointer socket)
+      : listener_(listener), socket_(std::move(socket)) {}
   AcceptSocket(const AcceptSocket&) = delete;
   AcceptSocket& operator=(const AcceptSocket&) = delete;
   ~AcceptSocket() { close(); }
@@ -31,38 +36,42 @@ class AcceptSocket final : private Watch {
   void pause();
   void resume();
   void close();
-  int descriptor() const { return descriptor_; }
-  bool is_open() const { return descriptor_ >= 0; }
+  const ListeningSocketPointer& socket() const { return socket_; }
+  int descriptor() const { return socket_->descriptor(); }
+  bool is_open() const { return socket_ != nullptr; }
 
  private:
   void on_events(std::uint32_t events) override;
 
   Listener& listener_;
   EventLoop* loop_ = nullptr;
-  int descriptor_;
+  ListeningSocketPointer socket_;
   EventLoop::Slot slot_ = EventLoop::no_slot;
   bool exclusive_ = false;
 };
 
 class Listener final : private Deadline {
  public:
-  Listener(Worker& worker, const config::Listener& config, std::size_t index, const TlsServer* tls,
-           config::Duration handshake_timeout, std::size_t upstream_count,
-           const RouteTable& routes);
+  Listener(Worker& worker, std::string name, std::size_t index)
+      : worker_(worker), name_(std::move(name)), index_(index) {}
 
-  // Takes the socket over. `shared`: other workers wait on the same socket (unix).
-  bool add_socket(int descriptor, bool shared);
+  // From now on, for who is accepted from now on.
+  void follow(ListenerRulesPointer rules) { rules_ = std::move(rules); }
+  // Unless it has it. `shared`: other workers wait on the same socket (unix). False when the kernel
+  // refuses to watch it.
+  bool add_socket(const ListeningSocketPointer& socket, bool shared);
   void accept_from(int descriptor);
+  // Lets go of all sockets but those. `in_use` are those that any listener will go on with: of the
+  // others everybody who is in the kernel's queue is taken first.
+  using Sockets = std::set<ListeningSocketPointer>;
+  void keep_sockets(const Sockets& kept, const Sockets& in_use);
   // Takes everybody who is in the kernel's queue, then closes the sockets.
-  void stop();
+  void stop() { keep_sockets({}, {}); }
 
-  // May whoever connects from this address say who its client is?
-  bool trusts(const SocketAddress& address) const;
-  const config::Listener& config() const { return config_; }
+  // Null before the first follow().
+  const ListenerRulesPointer& rules() const { return rules_; }
+  const std::string& name() const { return name_; }
   std::size_t index() const { return index_; }
-  const TlsServer* tls() const { return tls_; }
-  config::Duration handshake_timeout() const { return handshake_timeout_; }
-  const RouteTable& routes() const { return routes_; }
   ListenerCounters& counters() { return counters_; }
   const ListenerCounters& counters() const { return counters_; }
 
@@ -74,17 +83,16 @@ class Listener final : private Deadline {
  private:
   bool accept_one(int descriptor);
   bool admit(int descriptor);
+  void empty_queue(AcceptSocket& socket);
   void out_of_descriptors(int descriptor);
   bool handshakes_full() const;
   void pause(config::Duration time);
   void expired(TimePoint now) override;
 
   Worker& worker_;
-  const config::Listener& config_;
+  std::string name_;
   std::size_t index_;
-  const TlsServer* tls_;
-  config::Duration handshake_timeout_;
-  const RouteTable& routes_;
+  ListenerRulesPointer rules_;
   ListenerCounters counters_;
   std::vector<std::unique_ptr<AcceptSocket>> sockets_;
   bool paused_ = false;

@@ -1,31 +1,32 @@
 #include "proxy/programs.hpp"
 
 #include <fmt/format.h>
-#include <spdlog/formatter.h>
-#include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
-#include <fstream>
-#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
+#include "config/change.hpp"
 #include "config/diagnostic.hpp"
 #include "config/json_schema.hpp"
 #include "config/reader.hpp"
 #include "config/reference.hpp"
-#include "proxy/access_log_format.hpp"
 #include "proxy/demo.hpp"
 #include "proxy/explain.hpp"
+#include "proxy/loading.hpp"
+#include "proxy/log.hpp"
 #include "proxy/name_check.hpp"
+#include "proxy/plan.hpp"
 #include "proxy/problem_list.hpp"
+#include "proxy/reload_request.hpp"
+#include "proxy/running.hpp"
 #include "proxy/server.hpp"
 #include "proxy/version.hpp"
 
@@ -42,110 +43,36 @@ bool colour_wanted() {
   return ::isatty(STDERR_FILENO) == 1 && std::getenv("NO_COLOR") == nullptr;
 }
 
-// Problems of certificates and names are found after the reader has gone: the lines are read again.
-void add_source_lines(std::vector<config::Problem>& problems) {
-  std::map<std::string, std::vector<std::string>> files;
-  for (config::Problem& problem : problems) {
-    const auto [lines, is_new] = files.try_emplace(problem.place.file);
-    std::ifstream file(is_new ? problem.place.file : "");
-    for (std::string line; std::getline(file, line);) lines->second.push_back(line);
-    const auto number = static_cast<std::size_t>(problem.place.line);
-    if (number > 0 && number <= lines->second.size()) {
-      problem.source_line = lines->second[number - 1];
-    }
-  }
-}
-
-bool is_error(const config::Problem& problem) {
-  return problem.severity == config::Problem::Severity::error;
-}
-
-// Configuration and the certificates that it names. Without errors there is a configuration.
-struct Loaded {
-  std::unique_ptr<config::Config> config;
-  TlsStore tls;
-  std::vector<config::Problem> problems;
-};
-
-std::unique_ptr<Loaded> load(const std::string& path) {
-  config::LoadResult read = config::load_file(path);
-  auto loaded = std::make_unique<Loaded>();
-  loaded->problems = std::move(read.problems);
-  if (read.config) {
-    loaded->config = std::make_unique<config::Config>(std::move(*read.config));
-    std::vector<config::Problem> problems;
-    loaded->tls = TlsStore::make(*loaded->config, problems);
-    add_source_lines(problems);
-    loaded->problems.insert(loaded->problems.end(), problems.begin(), problems.end());
-    if (std::ranges::any_of(problems, is_error)) loaded->config.reset();
-  }
-  return loaded;
-}
-
 void print_problems(const std::vector<config::Problem>& problems) {
   std::fputs(config::render(problems, colour_wanted()).c_str(), stderr);
 }
 
-// One JSON object a line.
-class JsonFormatter final : public spdlog::formatter {
- public:
-  void format(const spdlog::details::log_msg& message, spdlog::memory_buf_t& to) override {
-    std::string line = R"({"time":")" + timestamp(message.time) + R"(","level":)";
-    const auto level = spdlog::level::to_string_view(message.level);
-    append_json_text(line, {level.data(), level.size()});
-    line += R"(,"message":)";
-    append_json_text(line, {message.payload.data(), message.payload.size()});
-    line += "}\n";
-    to.append(line.data(), line.data() + line.size());
-  }
-  std::unique_ptr<spdlog::formatter> clone() const override {
-    return std::make_unique<JsonFormatter>();
-  }
-};
-
-void start_log(const config::Log& log) {
-  spdlog::drop("weir");
-  spdlog::set_default_logger(spdlog::stderr_color_mt("weir"));
-  if (std::getenv("NO_COLOR") != nullptr) {
-    auto* sink = static_cast<spdlog::sinks::stderr_color_sink_mt*>(
-        spdlog::default_logger()->sinks().front().get());
-    sink->set_color_mode(spdlog::color_mode::never);
-  }
-  static constexpr std::array levels{spdlog::level::trace, spdlog::level::debug,
-                                     spdlog::level::info, spdlog::level::warn, spdlog::level::err};
-  spdlog::set_level(levels[static_cast<std::size_t>(log.level)]);
-  if (log.format == config::LogFormat::json) {
-    spdlog::set_formatter(std::make_unique<JsonFormatter>());
-  } else {
-    spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %^%l%$ %v");
-  }
-}
-
 int run(const std::string& path) {
-  const std::unique_ptr<Loaded> loaded = load(path);
-  print_problems(loaded->problems);
-  if (loaded->config == nullptr) return wrong;
-  start_log(loaded->config->log);
-  return std::make_unique<Server>(*loaded->config, std::move(loaded->tls))->run();
+  Loaded loaded = load(path);
+  print_problems(loaded.problems);
+  if (loaded.config == nullptr) return wrong;
+  start_log(loaded.config->log);
+  const auto load_again = [path](const TlsStore& before) { return load(path, before); };
+  return std::make_unique<Server>(std::move(loaded), load_again)->run();
 }
 
 int check(const CommandLine& command) {
-  const std::unique_ptr<Loaded> loaded = load(command.config_path);
-  const bool is_good = loaded->config != nullptr;
+  Loaded loaded = load(command.config_path);
+  const bool is_good = loaded.config != nullptr;
   if (is_good) {
-    std::vector<config::Problem> problems = names_not_found(*loaded->config, 2s);
+    std::vector<config::Problem> problems = names_not_found(*loaded.config, 2s);
     add_source_lines(problems);
-    loaded->problems.insert(loaded->problems.end(), problems.begin(), problems.end());
+    loaded.problems.insert(loaded.problems.end(), problems.begin(), problems.end());
   }
   if (command.check_format == "json") {
-    fmt::print("{}", problems_as_json(is_good, loaded->problems));
+    fmt::print("{}", problems_as_json(is_good, loaded.problems));
     return is_good ? good : wrong;
   }
-  print_problems(loaded->problems);
+  print_problems(loaded.problems);
   if (!is_good) return wrong;
   fmt::print("{}: good ({} listener{}, {} upstream{})\n", command.config_path,
-             loaded->config->listeners.size(), loaded->config->listeners.size() == 1 ? "" : "s",
-             loaded->config->upstreams.size(), loaded->config->upstreams.size() == 1 ? "" : "s");
+             loaded.config->listeners.size(), loaded.config->listeners.size() == 1 ? "" : "s",
+             loaded.config->upstreams.size(), loaded.config->upstreams.size() == 1 ? "" : "s");
   return good;
 }
 
@@ -158,16 +85,68 @@ int show_config(const CommandLine& command) {
 }
 
 int explain(const CommandLine& command) {
-  const std::unique_ptr<Loaded> loaded = load(command.config_path);
-  print_problems(loaded->problems);
-  if (loaded->config == nullptr) return wrong;
-  const auto explanation = proxy::explain(*loaded->config, loaded->tls, command.question);
+  const Loaded loaded = load(command.config_path);
+  print_problems(loaded.problems);
+  if (loaded.config == nullptr) return wrong;
+  const auto explanation = proxy::explain(*loaded.config, loaded.tls, command.question);
   if (!explanation) {
     fmt::print(stderr, "weir: {}\n", explanation.error());
     return wrong;
   }
   fmt::print("{}", explanation->text);
   return explanation->has_upstream ? good : failed;
+}
+
+// Where the running weir is asked; or what is wrong, printed.
+std::optional<config::Address> admin_of(const CommandLine& command) {
+  if (command.admin) return command.admin;
+  const config::LoadResult read = config::load_file(command.config_path);
+  if (read.config && read.config->admin.bind) return read.config->admin.bind;
+  if (read.config) {
+    fmt::print(stderr, "weir: the admin address is off in {}\n", command.config_path);
+  } else {
+    print_problems(read.problems);
+    fmt::print(stderr, "weir: the running weir is found by {}, or by --admin\n",
+               command.config_path);
+  }
+  return std::nullopt;
+}
+
+int plan(const CommandLine& command) {
+  const Loaded loaded = load(command.plan_path);
+  print_problems(loaded.problems);
+  if (loaded.config == nullptr) return wrong;
+  const auto admin = admin_of(command);
+  if (!admin) return wrong;
+  const auto running = look_at_running(*admin);
+  if (!running) {
+    fmt::print(stderr, "weir: {}\n", running.error());
+    return command.exit_code ? wrong : failed;
+  }
+  // Read again, as the running one has been: then paths are from the root in both.
+  const auto wanted = config::load_checked(loaded.config->wording.yaml, command.plan_path).config;
+  const Plan plan = make_plan(config::changes(running->config, wanted.value()), running->live);
+  fmt::print("{}", command.plan_format == "json" ? plan_as_json(plan) : plan_as_text(plan));
+  return command.exit_code && !plan.lines.empty() ? failed : good;
+}
+
+int reload(const CommandLine& command) {
+  const auto admin = admin_of(command);
+  if (!admin) return wrong;
+  const auto result = request_reload(*admin);
+  if (!result) {
+    fmt::print(stderr, "weir: {}\n{}", result.error(),
+               command.admin ? ""
+                             : "Where it is the admin address that changes, name the present "
+                               "one by --admin.\n");
+    return failed;
+  }
+  if (result->is_good) {
+    fmt::print("reloaded\n");
+    return good;
+  }
+  fmt::print(stderr, "weir: not reloaded, the configuration in force stays\n{}\n", result->reason);
+  return failed;
 }
 
 config::Address loopback(std::uint16_t port) {
@@ -208,14 +187,14 @@ int demo(const CommandLine& command) {
   start_log({.level = config::LogLevel::warn});
   DemoEndpoint one("endpoint one");
   DemoEndpoint two("endpoint two");
-  const config::Config config = demo_config(command, one, two);
-  std::vector<config::Problem> problems;
-  TlsStore tls = TlsStore::make(config, problems);
-  if (std::ranges::any_of(problems, is_error)) {
-    print_problems(problems);
+  Loaded loaded;
+  loaded.config = std::make_shared<config::Config>(demo_config(command, one, two));
+  loaded.tls = TlsStore::make(*loaded.config, loaded.problems);
+  if (std::ranges::any_of(loaded.problems, is_error)) {
+    print_problems(loaded.problems);
     return failed;
   }
-  const auto server = std::make_unique<Server>(config, std::move(tls));
+  const auto server = std::make_unique<Server>(std::move(loaded));
   fmt::print("{}", demo_greeting(server->addresses(0).front().port,
                                  server->addresses(1).front().port, server->admin_address().port));
   std::fflush(stdout);
@@ -232,6 +211,10 @@ int dispatch(const CommandLine& command) {
       return show_config(command);
     case CommandLine::Command::explain:
       return explain(command);
+    case CommandLine::Command::plan:
+      return plan(command);
+    case CommandLine::Command::reload:
+      return reload(command);
     case CommandLine::Command::schema:
       fmt::print("{}", command.as_reference ? config::reference_page() : config::json_schema());
       return good;

@@ -3,6 +3,8 @@
 // listener's default. Built once from the configuration, then read-only; any thread.
 
 #include <cstddef>
+#include <functional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -15,18 +17,25 @@ namespace weir::proxy {
 
 struct RouteChoice {
   static constexpr std::size_t no_upstream = ~std::size_t{0};
-  std::size_t upstream = no_upstream;  // its index in the configuration
+  std::size_t upstream = no_upstream;  // its number
   std::string_view route;              // name; empty for the default or a route without one
 };
+
+// The number of the upstream of that name.
+using UpstreamNumbers = std::function<std::size_t(const std::string&)>;
+// As they stand in a configuration.
+UpstreamNumbers by_position(const std::vector<config::Upstream>& upstreams);
 
 bool contains(const config::Network& network, const SocketAddress& address);
 
 class RouteTable {
  public:
-  RouteTable(const config::Listener& listener, const std::vector<config::Upstream>& upstreams);
+  // `listener` must outlive it.
+  RouteTable(const config::Listener& listener, const UpstreamNumbers& upstreams);
 
-  // `server_name` in lower case, empty when there was none.
-  RouteChoice choose(std::string_view server_name, std::string_view alpn,
+  // `server_name` in lower case, empty when there was none. `protocols`: the one that was agreed
+  // on, or all that the client offers to a server behind; a route matches by any of them.
+  RouteChoice choose(std::string_view server_name, std::span<const std::string_view> protocols,
                      const SocketAddress& client) const;
 
  private:
@@ -35,10 +44,11 @@ class RouteTable {
     RouteChoice choice;
   };
 
-  static bool matches(const config::RouteMatch& match, std::string_view alpn,
+  static bool matches(const config::RouteMatch& match, std::span<const std::string_view> protocols,
                       const SocketAddress& client);
-  void first_of(const std::vector<std::size_t>* candidates, std::string_view alpn,
-                const SocketAddress& client, std::size_t& first) const;
+  void first_of(const std::vector<std::size_t>* candidates,
+                std::span<const std::string_view> protocols, const SocketAddress& client,
+                std::size_t& first) const;
 
   struct TextHash : std::hash<std::string_view> {
     using is_transparent = void;
@@ -47,9 +57,10 @@ class RouteTable {
       std::unordered_map<std::string, std::vector<std::size_t>, TextHash, std::equal_to<>>;
 
   std::vector<Entry> entries_;
-  Index exact_;                        // routes by exact server name
-  Index suffix_;                       // by what follows "*."
-  std::vector<std::size_t> any_name_;  // routes without a server name
+  std::vector<std::string_view> protocols_;  // all that a route asks for, sorted
+  Index exact_;                              // routes by exact server name
+  Index suffix_;                             // by what follows "*."
+  std::vector<std::size_t> any_name_;        // routes without a server name
   RouteChoice fallback_;
 };
 

@@ -1,13 +1,11 @@
 #include "proxy/server.hpp"
 
-#include <fcntl.h>
 #include <spdlog/spdlog.h>
-#include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <csignal>
 #include <future>
-#include <stdexcept>
 
 #include "proxy/figures.hpp"
 #include "proxy/sockets.hpp"
@@ -18,97 +16,60 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// Descriptors that are not for connections: logs, listeners, epoll instances, the admin's clients.
-constexpr std::uint64_t reserved_descriptors = 128;
-
-// Each connection may need two descriptors; where the limit is tiny, half of it.
-std::uint32_t connection_limit(const config::Config& config, std::uint64_t descriptors,
-                               std::uint32_t workers) {
-  const std::uint64_t reserved = reserved_descriptors + workers * 2 * PipePool::most_pipes;
-  const std::uint64_t spare = descriptors > 3 * reserved ? descriptors - reserved : descriptors / 2;
-  const auto possible = static_cast<std::uint32_t>(std::min<std::uint64_t>(spare / 2, 1U << 30));
-  return config.limits.connections == 0 ? possible : config.limits.connections;
-}
-
 }  // namespace
 
-TlsStore TlsStore::make(const config::Config& config, std::vector<config::Problem>& problems) {
-  TlsStore store;
-  for (const auto& [name, settings] : config.tls) {
-    store.servers[name] = TlsServer::make(settings, problems);
-  }
-  for (const config::Upstream& upstream : config.upstreams) {
-    store.clients.push_back(upstream.tls ? TlsClient::make(*upstream.tls, problems) : nullptr);
-  }
-  return store;
-}
-
-Server::Server(const config::Config& config, TlsStore tls)
-    : config_(config),
-      tls_(std::move(tls)),
+Server::Server(Loaded loaded, LoadAgain load_again)
+    : load_again_(std::move(load_again)),
       signals_(io_),
       timer_(io_),
       started_(std::chrono::steady_clock::now()),
-      started_wall_(std::chrono::system_clock::now()) {
+      started_wall_(std::chrono::system_clock::now()),
+      configuration_watch_(io_, [this](const auto& paths) { configuration_changed(paths); }),
+      tls_watch_(io_, [this](const auto& paths) { certificates_changed(paths); }) {
   // A client that goes away is an error of one write, not a signal (OpenSSL's BIOs aside, all our
   // sends say so themselves; this is for pipes behind stdout).
   std::signal(SIGPIPE, SIG_IGN);
-  const std::uint64_t descriptors = raise_descriptor_limit();
+  reloads_.last_good = started_wall_;
+  const config::Config& config = *loaded.config;
   shared_.worker_count = config.workers == 0 ? usable_cpus() : config.workers;
-  shared_.connection_limit = connection_limit(config, descriptors, shared_.worker_count);
-  shared_.handshake_limit = config.limits.handshakes;
   access_log_ = std::make_unique<AccessLog>(config.access_log, shared_.worker_count);
-  build_workers();
+  for (pool::WorkerIndex i = 0; i < shared_.worker_count; ++i) {
+    workers_.push_back(
+        std::make_unique<Worker>(i, shared_, static_cast<WorkerHost&>(*this), *access_log_));
+  }
   follow_endpoints();
-  open_listeners();
-  if (config.admin.bind)
-    admin_ = std::make_unique<Admin>(*config.admin.bind, static_cast<AdminSource&>(*this));
+  change_to(*prepare(loaded));
+  follow_files(loaded);
 }
 
 Server::~Server() {
   for (const auto& worker : workers_) worker->stop();
-  for (const std::string& path : socket_files_) ::unlink(path.c_str());
+}
+
+InForcePointer Server::in_force() const {
+  const std::scoped_lock lock(mutex_);
+  return in_force_;
+}
+
+std::vector<config::Address> Server::addresses(std::size_t listener) const {
+  std::vector<config::Address> all;
+  for (const BindingPointer& binding : in_force()->listeners[listener].bindings) {
+    all.push_back(binding->bound);
+  }
+  return all;
 }
 
 config::Address Server::admin_address() const {
   return admin_ ? admin_->local_address() : config::Address{};
 }
 
-void Server::build_workers() {
-  for (std::size_t i = 0; i < config_.upstreams.size(); ++i) {
-    upstreams_.push_back(
-        std::make_unique<pool::Upstream>(config_.upstreams[i], i, shared_.worker_count,
-                                         static_cast<pool::Workers&>(*this), started_));
-  }
-  for (const config::Listener& listener : config_.listeners) {
-    routes_.push_back(std::make_unique<RouteTable>(listener, config_.upstreams));
-    shared_.listeners.push_back(std::make_unique<ListenerSeats>());
-  }
-  bound_.resize(config_.listeners.size());
-  for (pool::WorkerIndex w = 0; w < shared_.worker_count; ++w) {
-    auto worker =
-        std::make_unique<Worker>(w, shared_, static_cast<WorkerHost&>(*this), *access_log_);
-    for (const auto& upstream : upstreams_) {
-      worker->add_upstream(*upstream, tls_.clients[upstream->index()].get());
-    }
-    for (std::size_t i = 0; i < config_.listeners.size(); ++i) {
-      const config::Listener& listener = config_.listeners[i];
-      const TlsServer* tls = listener.tls.empty() ? nullptr : tls_.servers.at(listener.tls).get();
-      const config::Duration timeout =
-          tls == nullptr ? config::Duration(0) : config_.tls.at(listener.tls).handshake_timeout;
-      worker->add_listener(listener, i, tls, timeout, config_.upstreams.size(), *routes_[i]);
-    }
-    workers_.push_back(std::move(worker));
-  }
-}
-
 // What changes the endpoints and the pools from outside the workers.
 void Server::follow_endpoints() {
-  endpoint_books_ = std::make_unique<EndpointBooks>(workers_, upstreams_);
+  endpoint_books_ = std::make_unique<EndpointBooks>(workers_);
   using Endpoints = std::vector<pool::EndpointPointer>;
   Discoverer::Host host;
   host.before = [this](pool::Upstream& upstream, const Endpoints& seats) {
-    const TlsClient* tls = tls_.clients[upstream.index()].get();
+    const TlsClient* tls = upstream_rules_[upstream.index()]->tls.get();
     // What is resumed must be the session of the server that is dialled.
     for (const pool::EndpointIndex index : endpoint_books_->seat(upstream, seats)) {
       if (tls != nullptr) tls->forget_sessions(index);
@@ -121,41 +82,8 @@ void Server::follow_endpoints() {
       });
     }
   };
-  discoverer_ = std::make_unique<Discoverer>(io_, upstreams_, std::move(host));
+  discoverer_ = std::make_unique<Discoverer>(io_, std::move(host));
   descriptor_watch_ = std::make_unique<DescriptorWatch>(io_, upstreams_);
-}
-
-void Server::open_listeners() {
-  for (std::size_t i = 0; i < config_.listeners.size(); ++i) {
-    for (const config::Address& address : config_.listeners[i].bind) open_listener(i, address);
-  }
-}
-
-// One socket for each worker, so that the kernel spreads the clients; a unix socket cannot be
-// bound twice and is shared.
-void Server::open_listener(std::size_t index, const config::Address& asked) {
-  const bool is_unix = asked.kind == config::Address::Kind::unix_socket;
-  config::Address address = asked;
-  int first_socket = -1;
-  for (const auto& worker : workers_) {
-    const bool first = worker->index() == 0;
-    std::expected<int, std::string> descriptor;
-    if (is_unix && !first) {
-      descriptor = ::fcntl(first_socket, F_DUPFD_CLOEXEC, 0);
-    } else {
-      descriptor = listen_on(address, !first);
-    }
-    if (!descriptor) throw std::runtime_error(descriptor.error());
-    if (first) {
-      first_socket = *descriptor;
-      address = bound_address(*descriptor, asked);
-      bound_[index].push_back(address);
-      if (is_unix) socket_files_.push_back(asked.host);
-    }
-    if (!worker->listeners()[index]->add_socket(*descriptor, is_unix)) {
-      throw std::runtime_error("cannot watch " + address.text());
-    }
-  }
 }
 
 int Server::run() {
@@ -166,9 +94,11 @@ int Server::run() {
   descriptor_watch_->start();
   workers_accepting_ = shared_.worker_count;
   phase_ = Phase::serving;
-  for (std::size_t i = 0; i < config_.listeners.size(); ++i) {
-    for (const config::Address& address : bound_[i]) {
-      spdlog::info("listener {}: listening on {}", config_.listeners[i].name, address.text());
+  const InForcePointer in_force = this->in_force();
+  for (std::size_t i = 0; i < in_force->listeners.size(); ++i) {
+    for (const config::Address& address : addresses(i)) {
+      spdlog::info("listener {}: listening on {}", in_force->config->listeners[i].name,
+                   address.text());
     }
   }
   if (admin_) spdlog::info("admin listening on {}", admin_->local_address().text());
@@ -200,9 +130,7 @@ void Server::on_signal(int number) {
       return;
     case SIGHUP:
       access_log_->reopen();
-      spdlog::warn(
-          "SIGHUP: log files reopened; reloading the configuration is not supported yet, "
-          "the running one stays");
+      reload();
       return;
     default:
       break;
@@ -219,11 +147,12 @@ void Server::on_signal(int number) {
 // serving -> draining: readiness is false at once, accepting ends after the delay.
 void Server::drain() {
   phase_ = Phase::draining;
-  if (config_.drain.delay == 0s) {
+  const config::Duration delay = in_force()->config->drain.delay;
+  if (delay == 0s) {
     stop_accepting();
     return;
   }
-  timer_.expires_after(config_.drain.delay);
+  timer_.expires_after(delay);
   timer_.async_wait([this](const boost::system::error_code& error) {
     if (!error) stop_accepting();
   });
@@ -234,23 +163,24 @@ void Server::stop_accepting() {
   accepting_ = false;
   discoverer_->stop();
   descriptor_watch_->stop();
-  for (const auto& upstream : upstreams_) {
-    upstream->decide(
+  for (std::size_t i = 0; i < upstreams_.size(); ++i) {
+    upstreams_[i]->decide(
         [](pool::Ledger& ledger, pool::Actions& actions) { ledger.shut_down(actions); });
   }
   for (const auto& worker : workers_) {
-    worker->loop().post([this, &worker = *worker] {
-      worker.stop_accepting();
+    worker->loop().post([this, &worker = *worker, listeners = shared_.listeners.size()] {
+      worker.stop_accepting(listeners);
       workers_accepting_.fetch_sub(1);
       worker_is_empty();
     });
   }
   if (ending_) return;
-  if (config_.drain.timeout == 0s) {
+  const config::Duration timeout = in_force()->config->drain.timeout;
+  if (timeout == 0s) {
     end_sessions();
     return;
   }
-  timer_.expires_after(config_.drain.timeout);
+  timer_.expires_after(timeout);
   timer_.async_wait([this](const boost::system::error_code& error) {
     if (!error) {
       spdlog::warn("drain.timeout: ending the sessions that are left");
@@ -281,6 +211,8 @@ void Server::finish() {
   if (admin_) admin_->stop();
   for (const auto& worker : workers_) worker->stop();
   timer_.cancel();
+  configuration_watch_.stop();
+  tls_watch_.stop();
   boost::system::error_code ignored;
   signals_.cancel(ignored);
   access_log_.reset();
@@ -323,9 +255,15 @@ void Server::send_connection(pool::WorkerIndex worker, pool::Upstream& upstream,
   });
 }
 
+FigureSources Server::figure_sources(const InForce& in_force) const {
+  const std::scoped_lock lock(mutex_);
+  return {in_force,         reloads_,     workers_, upstreams_,   *access_log_,
+          *endpoint_books_, *discoverer_, started_, started_wall_};
+}
+
 std::string Server::metrics() {
-  return render_figures({config_, workers_, upstreams_, tls_.servers, *access_log_,
-                         *endpoint_books_, *discoverer_, started_, started_wall_});
+  const InForcePointer in_force = this->in_force();
+  return render_figures(figure_sources(*in_force));
 }
 
 std::vector<ConnectionFacts> Server::connections() {
@@ -355,9 +293,8 @@ bool Server::kill(std::uint64_t id) {
 boost::json::value Server::status() {
   static constexpr std::array<std::string_view, 4> phases{"starting", "serving", "draining",
                                                           "stopped"};
-  return render_status({config_, workers_, upstreams_, tls_.servers, *access_log_, *endpoint_books_,
-                        *discoverer_, started_, started_wall_},
-                       bound_, phases[static_cast<std::size_t>(phase_.load())]);
+  const InForcePointer in_force = this->in_force();
+  return render_status(figure_sources(*in_force), phases[static_cast<std::size_t>(phase_.load())]);
 }
 
 }  // namespace weir::proxy

@@ -47,7 +47,7 @@ std::string ServerConnection::take_greeting() {
 
 void ServerConnection::watch_peer() {
   if (std::exchange(peer_watched_, true)) return;
-  const config::Pool& pool = home_->upstream().config().pool;
+  const config::Pool& pool = rules_->config.pool;
   stream_.watch_peer(pool.keepalive, pool.user_timeout);
 }
 
@@ -69,7 +69,7 @@ bool ServerConnection::hear(std::size_t most) {
 }
 
 bool ServerConnection::is_good() {
-  if (!home_->upstream().config().pool.server_speaks_first) {
+  if (!rules_->config.pool.server_speaks_first) {
     const Read seen = stream_.look();
     has_ended_ = seen != Read::again && seen != Read::data;
     return seen == Read::again;

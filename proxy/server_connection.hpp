@@ -10,6 +10,7 @@
 
 #include "pool/ledger.hpp"
 #include "proxy/deadlines.hpp"
+#include "proxy/rules.hpp"
 #include "proxy/stream.hpp"
 
 namespace weir::proxy {
@@ -24,11 +25,15 @@ class ServerConnection final : public pool::Connection,
                                private StreamOwner,
                                private Deadline {
  public:
-  ServerConnection(Connections& home, pool::EndpointPointer target)
-      : home_(&home), target_(std::move(target)) {}
+  ServerConnection(Connections& home, pool::EndpointPointer target, UpstreamRulesPointer rules)
+      : home_(&home), target_(std::move(target)), rules_(std::move(rules)) {
+    generation = rules_->generations.newest;
+  }
 
   Stream& stream() { return stream_; }
   const pool::EndpointPointer& target() const { return target_; }
+  // Those it was opened under.
+  const UpstreamRules& rules() const { return *rules_; }
 
   // With server_speaks_first: what the server has said before it was lent. Empty otherwise.
   std::string take_greeting();
@@ -56,6 +61,7 @@ class ServerConnection final : public pool::Connection,
 
   Connections* home_;
   pool::EndpointPointer target_;
+  UpstreamRulesPointer rules_;  // before the stream, whose TLS is of these
   Stream stream_;
   Stage stage_ = Stage::connecting;
   bool peer_watched_ = false;

@@ -12,6 +12,7 @@ using namespace std::chrono_literals;
 Session::Session(Worker& worker, Listener& listener, std::uint64_t id, SocketAddress client)
     : worker_(worker),
       listener_(listener),
+      rules_(listener.rules()),
       id_(id),
       accepted_at_(worker.loop().now()),
       last_byte_at_(accepted_at_),
@@ -33,7 +34,7 @@ void Session::start(int descriptor) {
     end(Reason::descriptors, false);
     return;
   }
-  if (listener_.tls() != nullptr) listener_.handshake_began();
+  if (rules_->tls != nullptr) listener_.handshake_began();
   worker_.loop().tasks().spawn("session", set_up());
 }
 
@@ -52,8 +53,9 @@ void Session::end_with(Reason reason, std::string_view detail) {
 // The story of a connection. After it the tunnel drives itself.
 Task<> Session::set_up() {
   bool good = true;
-  if (listener_.config().proxy_protocol != config::AcceptProxy::off) good = co_await read_header();
-  if (listener_.tls() != nullptr) {
+  if (rules_->config.proxy_protocol != config::AcceptProxy::off) good = co_await read_header();
+  if (good && rules_->config.passthrough) good = co_await read_hello();
+  if (rules_->tls != nullptr) {
     if (good) good = co_await shake_hands();
     listener_.handshake_ended();
   }
@@ -77,14 +79,14 @@ Task<> Session::set_up_again() {
 
 Task<bool> Session::shake_hands() {
   stage_ = Stage::handshake;
-  ssl_st* ssl = listener_.tls()->accept();
+  ssl_st* ssl = rules_->tls->accept();
   if (ssl == nullptr) {
     end(Reason::internal, true);
     co_return false;
   }
   client_.start_tls(ssl);
   const TimePoint began = worker_.loop().now();
-  setup_due_ = began + listener_.handshake_timeout();
+  setup_due_ = began + rules_->handshake_timeout;
   set_deadline();
   for (;;) {
     Stream::Handshake state = Stream::Handshake::wait;
@@ -118,19 +120,10 @@ Task<bool> Session::shake_hands() {
 }
 
 bool Session::choose_route() {
-  std::string_view server_name;
-  std::string_view alpn;
-  if (tls_) {
-    server_name = tls_->server_name;
-    alpn = tls_->alpn;
-  } else if (header_) {
-    // What whoever ended the TLS says of it.
-    server_name = header_->authority;
-    alpn = header_->alpn;
-  }
-  choice_ = listener_.routes().choose(server_name, alpn, address_);
+  choice_ = rules_->routes.choose(server_name(), protocols(), address_);
   if (choice_.upstream == RouteChoice::no_upstream) return false;
   connections_ = &worker_.connections(choice_.upstream);
+  upstream_rules_ = connections_->rules();
   return true;
 }
 
@@ -138,7 +131,7 @@ Task<bool> Session::find_server() {
   for (;;) {
     const bool leased = co_await lease_connection();
     if (!leased) co_return false;
-    if (connections_->upstream().config().proxy_protocol == config::SendProxy::off) co_return true;
+    if (lease_->rules().config.proxy_protocol == config::SendProxy::off) co_return true;
     const Introduced introduced = co_await introduce();
     if (introduced != Introduced::elsewhere) co_return introduced == Introduced::yes;
   }
@@ -149,7 +142,7 @@ Task<bool> Session::lease_connection() {
   setting_up_ = true;
   const TimePoint began = worker_.loop().now();
   if (acquire_began_ == TimePoint{}) acquire_began_ = began;
-  const config::Duration patience = connections_->upstream().config().pool.acquire_timeout;
+  const config::Duration patience = upstream_rules_->config.pool.acquire_timeout;
   // Without patience a session does not queue, but a connection that is being opened for it has
   // timeouts of its own.
   setup_due_ = patience == 0s ? TimePoint::max() : acquire_began_ + patience;
@@ -200,12 +193,10 @@ Task<bool> Session::lease_connection() {
 
 // What `balance: hash` keeps together: the same for every connection of a client, or for a name.
 std::uint64_t Session::balance_key() const {
-  const config::Upstream& upstream = connections_->upstream().config();
+  const config::Upstream& upstream = upstream_rules_->config;
   if (upstream.balance != config::Balance::hash) return 0;
   if (upstream.hash_on == config::HashOn::server_name) {
-    return pool::stable_hash(tls_      ? std::string_view(tls_->server_name)
-                             : header_ ? std::string_view(header_->authority)
-                                       : std::string_view());
+    return pool::stable_hash(server_name());
   }
   const std::size_t length = address_.family == SocketAddress::Family::ipv4   ? 4
                              : address_.family == SocketAddress::Family::ipv6 ? 16
@@ -227,7 +218,7 @@ void Session::open_tunnel() {
   last_byte_at_ = worker_.loop().now();
   endpoint_counters_ = &connections_->counters().endpoints[lease_.endpoint()];
   endpoint_counters_->sessions.add();
-  const config::Pool& pool = connections_->upstream().config().pool;
+  const config::Pool& pool = lease_->rules().config.pool;
   watch_due_ =
       last_byte_at_ + std::min(pool.keepalive.idle,
                                pool.user_timeout > 0s ? pool.user_timeout : pool.keepalive.idle) /
@@ -237,7 +228,9 @@ void Session::open_tunnel() {
                   pool.mode == config::PoolMode::reset ? Tunnel::ClientEnd::ends
                                                        : Tunnel::ClientEnd::is_passed_on);
   set_deadline();
-  tunnel_->start(lease_->take_greeting());
+  const std::span<const std::byte> heard = hello_ ? hello_->seen() : std::span<const std::byte>();
+  tunnel_->start(lease_->take_greeting(), heard);
+  hello_.reset();
 }
 
 void Session::stream_ready(Stream&) {
@@ -294,14 +287,15 @@ void Session::tunnel_ended(TunnelEnd tunnel_end) {
 
 bool Session::may_try_elsewhere() const {
   const pool::Upstream& upstream = connections_->upstream();
-  const auto most = std::min<std::size_t>(upstream.config().attempts, upstream.endpoint_count());
+  const auto most =
+      std::min<std::size_t>(upstream_rules_->config.attempts, upstream.endpoint_count());
   return !client_.hung_up() && tried_.size() + 1 < most;
 }
 
 // May the server's connection be asked to forget this client, for the next one? Nothing is on its
 // way, and the client does not wait for an answer.
 bool Session::is_quiet() {
-  if (connections_->upstream().config().pool.mode != config::PoolMode::reset) return false;
+  if (lease_->rules().config.pool.mode != config::PoolMode::reset) return false;
   Stream& server = lease_.stream();
   return tunnel_->server_spoke_last() && !tunnel_->ended(Flow::to_client) &&
          server.is_acknowledged() && server.is_quiet();
@@ -376,7 +370,7 @@ TimePoint after(TimePoint start, config::Duration limit) {
 }  // namespace
 
 TimePoint Session::next_due() const {
-  const config::ListenerTimeouts& limits = listener_.config().timeouts;
+  const config::ListenerTimeouts& limits = rules_->config.timeouts;
   TimePoint due = std::min(setup_due_, after(accepted_at_, limits.session));
   if (setting_up_) return due;
   due = std::min(due, watch_due_);
@@ -390,7 +384,7 @@ TimePoint Session::next_due() const {
 }
 
 std::optional<Reason> Session::overdue(TimePoint now) const {
-  const config::ListenerTimeouts& limits = listener_.config().timeouts;
+  const config::ListenerTimeouts& limits = rules_->config.timeouts;
   if (now >= after(accepted_at_, limits.session)) return Reason::session_timeout;
   if (setting_up_) {
     if (now < setup_due_) return std::nullopt;
@@ -437,9 +431,10 @@ ConnectionFacts Session::facts() const {
   facts.stage = stage_;
   facts.source = source_;
   facts.client = address_;
-  facts.listener = listener_.config().name;
+  facts.listener = listener_.name();
   facts.route = choice_.route;
-  if (connections_ != nullptr) facts.upstream = connections_->upstream().config().name;
+  facts.names = rules_;
+  if (connections_ != nullptr) facts.upstream = connections_->upstream().name();
   facts.endpoint = endpoint_;
   if (tls_) {
     facts.tls = true;
@@ -449,6 +444,10 @@ ConnectionFacts Session::facts() const {
     facts.tls_version = tls_->version;
     facts.tls_cipher = tls_->cipher;
     facts.client_identity = tls_->client_identity;
+  }
+  if (offer_) {
+    facts.server_name = offer_->server_name;
+    facts.alpn = offer_->protocols;
   }
   facts.detail = detail_;
   facts.accepted_at = accepted_wall_;
@@ -460,6 +459,8 @@ ConnectionFacts Session::facts() const {
   if (tunnel_) {
     facts.client_received = facts.server_sent = tunnel_->bytes(Flow::to_server);
     facts.client_sent = facts.server_received = tunnel_->bytes(Flow::to_client);
+  } else if (hello_) {
+    facts.client_received = hello_->seen().size();
   }
   facts.attempts = attempts_;
   return facts;
@@ -472,6 +473,8 @@ void Session::end(Reason reason, bool abrupt) {
   clear();
   ConnectionFacts facts = this->facts();
   facts.outcome = outcome(reason);
+  // No tunnel has counted them.
+  if (hello_ && !tunnel_) listener_.counters().client_received.add(facts.client_received);
   if (endpoint_counters_ != nullptr) endpoint_counters_->sessions.subtract();
   if (abrupt) {
     client_.abort();

@@ -7,7 +7,7 @@ namespace weir::proxy {
 // False: the session has ended. The handshake was a good one all the same, and counts as such.
 bool Session::admit(const ssl_st* ssl) {
   tls_ = std::make_unique<TlsFacts>();
-  std::string refusal = listener_.tls()->judge(ssl, *tls_);
+  std::string refusal = rules_->tls->judge(ssl, *tls_);
   client_.leave_ssl();
   listener_.count_handshake("ok", tls_->version, tls_->resumed);
   if (refusal.empty()) return true;

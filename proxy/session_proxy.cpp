@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <span>
@@ -12,10 +13,22 @@
 #include "proxy/worker.hpp"
 
 namespace weir::proxy {
+namespace {
+
+// May whoever connects from this address say who its client is?
+bool trusts(const config::Listener& listener, const SocketAddress& address) {
+  // Who comes by a unix socket was let in by its file's permissions.
+  return address.family == SocketAddress::Family::unix_socket ||
+         std::ranges::any_of(listener.trusted, [&](const config::Network& network) {
+           return contains(network, address);
+         });
+}
+
+}  // namespace
 
 Task<bool> Session::read_header() {
   stage_ = Stage::header;
-  setup_due_ = accepted_at_ + listener_.config().timeouts.header;
+  setup_due_ = accepted_at_ + rules_->config.timeouts.header;
   set_deadline();
   for (;;) {
     const auto settled = judge_header();
@@ -26,14 +39,14 @@ Task<bool> Session::read_header() {
 
 // Nothing: more has to come. False: the session has ended.
 std::optional<bool> Session::judge_header() {
-  const config::Listener& listener = listener_.config();
+  const config::Listener& listener = rules_->config;
   const bool required = listener.proxy_protocol == config::AcceptProxy::require;
   const auto deny = [this](std::string_view why) {
     detail_ = why;
     end(Reason::client_denied, false);
     return false;
   };
-  const bool trusted = listener_.trusts(address_);
+  const bool trusted = trusts(listener, address_);
   if (required && !trusted) return deny("not trusted to send a PROXY header");
   std::array<std::byte, ProxyHeader::most_size> seen;
   std::size_t size = 0;
@@ -82,7 +95,7 @@ Task<Session::Introduced> Session::introduce() {
   std::optional<std::string> failure;
   if (!server.write(std::as_bytes(std::span(header)))) {
     failure = std::strerror(server.last_error());
-  } else if (connections_->tls() != nullptr) {
+  } else if (lease_->rules().tls != nullptr) {
     failure = co_await shake_hands_with_server();
   }
   if (ended_) co_return Introduced::ended;
@@ -90,9 +103,9 @@ Task<Session::Introduced> Session::introduce() {
   detail_ = std::move(*failure);
   const bool elsewhere = may_try_elsewhere();
   tried_.push_back(lease_.endpoint());
-  lease_.drop(pool::Closed::peer_closed);
   lost_server_ =
-      connections_->tls() != nullptr ? Reason::upstream_tls_failed : Reason::server_reset;
+      lease_->rules().tls != nullptr ? Reason::upstream_tls_failed : Reason::server_reset;
+  lease_.drop(pool::Closed::peer_closed);
   if (elsewhere) co_return Introduced::elsewhere;
   end(*lost_server_, false);
   co_return Introduced::ended;
@@ -103,10 +116,11 @@ Task<std::optional<std::string>> Session::shake_hands_with_server() {
   Stream& server = lease_.stream();
   UpstreamCounters& counters = connections_->counters();
   const TimePoint began = worker_.loop().now();
-  ssl_st* ssl = connections_->tls()->connect(lease_.target()->host, lease_.endpoint());
+  const UpstreamRules& rules = lease_->rules();
+  ssl_st* ssl = rules.tls->connect(lease_.target()->host, lease_.endpoint());
   if (ssl == nullptr) co_return "out of memory";
   server.start_tls(ssl);
-  setup_due_ = began + connections_->upstream().config().tls_timeout;
+  setup_due_ = began + rules.config.tls_timeout;
   set_deadline();
   std::optional<std::string> failure;
   while (!failure) {
@@ -122,7 +136,7 @@ Task<std::optional<std::string>> Session::shake_hands_with_server() {
     const auto reason = verdict();
     if (state == Stream::Handshake::failed) {
       failure = tls_failure(server).words;
-      connections_->tls()->forget_sessions(lease_.endpoint());
+      rules.tls->forget_sessions(lease_.endpoint());
     } else if (reason == Reason::acquire_timeout) {
       failure = "tls_timeout";
     } else if (reason) {
@@ -161,13 +175,18 @@ std::string Session::header_for_server() const {
     facts.authority = header_->authority;
     facts.alpn = header_->alpn;
   }
+  if (offer_) {
+    facts.authority = offer_->server_name;
+    // Which of several will be spoken is the server's choice.
+    facts.alpn = offer_->is_one_protocol ? offer_->protocols : std::string();
+  }
   if (header_ && !header_->unique_id.empty()) {
     facts.unique_id = header_->unique_id;
   } else {
     // Ids are unique in a process, the time tells processes apart.
     facts.unique_id = fmt::format("{:x}-{:x}", accepted_wall_.time_since_epoch().count(), id_);
   }
-  return proxy_header(connections_->upstream().config().proxy_protocol, facts);
+  return proxy_header(lease_->rules().config.proxy_protocol, facts);
 }
 
 }  // namespace weir::proxy

@@ -4,8 +4,8 @@
 
 #include <atomic>
 #include <cstdint>
-#include <memory>
-#include <vector>
+
+#include "proxy/growing_table.hpp"
 
 namespace weir::proxy {
 
@@ -33,11 +33,11 @@ struct ListenerSeats {
 
 struct Shared {
   std::uint32_t worker_count = 1;
-  std::uint32_t connection_limit = 0;
-  std::uint32_t handshake_limit = 0;
+  std::atomic<std::uint32_t> connection_limit{0};
+  std::atomic<std::uint32_t> handshake_limit{0};
   Seats connections;
   Seats handshakes;
-  std::vector<std::unique_ptr<ListenerSeats>> listeners;  // by index in the configuration
+  GrowingTable<ListenerSeats> listeners;  // by number
 };
 
 }  // namespace weir::proxy

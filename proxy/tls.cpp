@@ -17,11 +17,11 @@
 #include <unordered_map>
 
 #include "proxy/client_certificates.hpp"
-#include "proxy/client_hello.hpp"
 #include "proxy/stream.hpp"
 #include "proxy/ticket_key_file.hpp"
 #include "proxy/ticket_keys.hpp"
 #include "proxy/tls_certificate.hpp"
+#include "proxy/tls_offer.hpp"
 #include "proxy/tls_provider.hpp"
 
 namespace weir::proxy {
@@ -90,7 +90,7 @@ class TlsServer::State {
 
   explicit State(const config::TlsSettings& from) : settings(from) {}
 
-  bool read_keys(std::vector<config::Problem>& problems);
+  bool read_keys(const State* before, std::vector<config::Problem>& problems);
   bool read_clients(std::vector<config::Problem>& problems);
   bool add(const config::Certificate& files, std::vector<config::Problem>& problems);
   const Choice* find(const std::string& server_name) const;
@@ -114,14 +114,16 @@ class TlsServer::State {
 };
 
 // A file is read each time: it changes while its path stays.
-bool TlsServer::State::read_keys(std::vector<config::Problem>& problems) {
-  if (settings.session_tickets.key_file.empty()) {
-    tickets = std::make_shared<TicketKeys>(settings.session_tickets.rotate);
-    return true;
+bool TlsServer::State::read_keys(const State* before, std::vector<config::Problem>& problems) {
+  const config::SessionTickets& wanted = settings.session_tickets;
+  if (!wanted.key_file.empty()) {
+    auto keys = read_ticket_keys(wanted, problems);
+    if (keys) tickets = std::make_shared<TicketKeys>(std::move(*keys));
+    return keys.has_value();
   }
-  auto keys = read_ticket_keys(settings.session_tickets, problems);
-  if (keys) tickets = std::make_shared<TicketKeys>(std::move(*keys));
-  return keys.has_value();
+  const bool go_on = before != nullptr && before->settings.session_tickets == wanted;
+  tickets = go_on ? before->tickets : std::make_shared<TicketKeys>(wanted.rotate);
+  return true;
 }
 
 bool TlsServer::State::read_clients(std::vector<config::Problem>& problems) {
@@ -248,10 +250,11 @@ TlsServer::TlsServer(std::unique_ptr<State> state) : state_(std::move(state)) {}
 TlsServer::~TlsServer() = default;
 
 std::unique_ptr<TlsServer> TlsServer::make(const config::TlsSettings& settings,
-                                           std::vector<config::Problem>& problems) {
+                                           std::vector<config::Problem>& problems,
+                                           const TlsServer* before) {
   auto state = std::make_unique<State>(settings);
   state->protocols = alpn_wire(settings.alpn);
-  bool good = state->read_keys(problems);
+  bool good = state->read_keys(before == nullptr ? nullptr : before->state_.get(), problems);
   good = state->read_clients(problems) && good;
   for (const config::Certificate& certificate : settings.certificates) {
     good = state->add(certificate, problems) && good;

@@ -1,8 +1,9 @@
 #pragma once
 // TLS settings made ready: SSL_CTX objects from certificates and keys, the choice of one by server
 // name, session tickets, and OpenSSL's errors in words. A TlsServer or TlsClient is built once, at
-// start, and shared by all workers: after construction it is only read, but for the ticket keys and
-// the session cache, which have locks of their own.
+// start or reload, and shared by all workers: after construction it is only read, but for the
+// ticket keys and the session cache, which have locks of their own. It must outlive the SSLs it has
+// made.
 
 #include <chrono>
 #include <memory>
@@ -58,9 +59,11 @@ struct CertificateChoice {
 class TlsServer {
  public:
   // Reads the files and reports everything that is wrong with them, each at its place. Null when
-  // there is a problem.
+  // there is a problem. Tickets that `before` has given are taken, where both agree on how they are
+  // made.
   static std::unique_ptr<TlsServer> make(const config::TlsSettings& settings,
-                                         std::vector<config::Problem>& problems);
+                                         std::vector<config::Problem>& problems,
+                                         const TlsServer* before = nullptr);
   ~TlsServer();
 
   // A fresh SSL in accept state; null when memory is short.

@@ -30,38 +30,38 @@ Worker::~Worker() {
   if (reserve_ >= 0) ::close(reserve_);
 }
 
-Listener& Worker::add_listener(const config::Listener& config, std::size_t index,
-                               const TlsServer* tls, config::Duration handshake_timeout,
-                               std::size_t upstream_count, const RouteTable& routes) {
-  listeners_.push_back(std::make_unique<Listener>(*this, config, index, tls, handshake_timeout,
-                                                  upstream_count, routes));
-  return *listeners_.back();
+void Worker::add_listener(const std::string& name) {
+  const std::size_t index = listeners_.size();
+  listeners_.grow_to(index + 1);
+  listeners_[index] = std::make_unique<Listener>(*this, name, index);
+  listeners_[index]->counters().sessions.grow_to(connections_.size() + 1);
 }
 
-Connections& Worker::add_upstream(pool::Upstream& upstream, const TlsClient* tls) {
-  connections_.push_back(std::make_unique<Connections>(*this, upstream, tls));
-  return *connections_.back();
+void Worker::add_upstream(pool::Upstream& upstream) {
+  const std::size_t index = connections_.size();
+  connections_.grow_to(index + 1);
+  connections_[index] = std::make_unique<Connections>(*this, upstream);
+  for (std::size_t i = 0; i < listeners_.size(); ++i) {
+    listeners_[i]->counters().sessions.grow_to(index + 2);
+  }
 }
 
 void Worker::start() {
-  loop_.post([this] {
-    for (const auto& connections : connections_) connections->start();
-  });
   thread_ = std::thread([this] { loop_.run(); });
 }
 
 void Worker::stop() {
   if (!thread_.joinable()) return;
-  loop_.post([this] {
-    for (const auto& connections : connections_) connections->stop();
+  loop_.post([this, count = connections_.size()] {
+    for (std::size_t i = 0; i < count; ++i) connections_[i]->stop();
   });
   loop_.stop();
   thread_.join();
 }
 
-void Worker::stop_accepting() {
+void Worker::stop_accepting(std::size_t listeners) {
   draining_ = true;
-  for (const auto& listener : listeners_) listener->stop();
+  for (std::size_t i = 0; i < listeners; ++i) listeners_[i]->stop();
 }
 
 void Worker::end_all(Reason reason) {
@@ -75,8 +75,8 @@ void Worker::end_sessions_of(const pool::Upstream& upstream, const pool::Endpoin
                              std::string_view detail) {
   for (auto next = sessions_.begin(); next != sessions_.end();) {
     Session& session = *next++;
-    const pool::EndpointPointer& its = session.endpoint();
-    if (session.is_connected_to(upstream) && its->name == endpoint->name) {
+    if (!session.is_connected_to(upstream)) continue;
+    if (endpoint == nullptr || session.endpoint()->name == endpoint->name) {
       session.end_with(Reason::drained, detail);
     }
   }

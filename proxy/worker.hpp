@@ -15,6 +15,7 @@
 #include "proxy/access_log.hpp"
 #include "proxy/connections.hpp"
 #include "proxy/event_loop.hpp"
+#include "proxy/growing_table.hpp"
 #include "proxy/listener.hpp"
 #include "proxy/session.hpp"
 #include "proxy/shared.hpp"
@@ -41,18 +42,18 @@ class Worker {
   Worker& operator=(const Worker&) = delete;
   ~Worker();
 
-  // Before start(), on the thread that builds the worker.
-  Listener& add_listener(const config::Listener& config, std::size_t index, const TlsServer* tls,
-                         config::Duration handshake_timeout, std::size_t upstream_count,
-                         const RouteTable& routes);
-  Connections& add_upstream(pool::Upstream& upstream, const TlsClient* tls);
+  // On the main thread, also while it runs: what is added is used when a posted function says so.
+  void add_listener(const std::string& name);
+  void add_upstream(pool::Upstream& upstream);
   void start();
   // Ends the thread: every session must have ended.
   void stop();
 
   // On the worker's thread.
-  void stop_accepting();
+  // Of the first `listeners`.
+  void stop_accepting(std::size_t listeners);
   void end_all(Reason reason);
+  // At one of its endpoints; null = at any.
   void end_sessions_of(const pool::Upstream& upstream, const pool::EndpointPointer& endpoint,
                        std::string_view detail);
   bool end_one(std::uint64_t id, Reason reason);
@@ -70,9 +71,11 @@ class Worker {
   EventLoop& loop() { return loop_; }
   const EventLoop& loop() const { return loop_; }
   Shared& shared() { return shared_; }
+  // By number.
   Connections& connections(std::size_t upstream) { return *connections_[upstream]; }
   const Connections& connections(std::size_t upstream) const { return *connections_[upstream]; }
-  const std::vector<std::unique_ptr<Listener>>& listeners() const { return listeners_; }
+  Listener& listener(std::size_t index) { return *listeners_[index]; }
+  const Listener& listener(std::size_t index) const { return *listeners_[index]; }
   std::chrono::system_clock::time_point wall_clock() const;
   double random();  // [0, 1)
 
@@ -82,8 +85,8 @@ class Worker {
   WorkerHost& host_;
   AccessLog& access_log_;
   EventLoop loop_;
-  std::vector<std::unique_ptr<Connections>> connections_;
-  std::vector<std::unique_ptr<Listener>> listeners_;
+  GrowingTable<std::unique_ptr<Connections>> connections_;
+  GrowingTable<std::unique_ptr<Listener>> listeners_;
   boost::intrusive::list<Session> sessions_;
   std::minstd_rand random_;
   std::uint64_t next_session_ = 0;

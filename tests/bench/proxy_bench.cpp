@@ -58,10 +58,11 @@ void match_route(benchmark::State& state) {
     route.upstream = "api";
     route.match.server_name = {fmt::format("host{}.example", i)};
   }
-  const RouteTable table(listener, upstreams);
+  const RouteTable table(listener, by_position(upstreams));
   const std::string name = fmt::format("host{}.example", state.range(0) - 1);
+  const std::vector<std::string_view> protocols{"h2"};
   const SocketAddress client;
-  for (auto _ : state) benchmark::DoNotOptimize(table.choose(name, "h2", client));
+  for (auto _ : state) benchmark::DoNotOptimize(table.choose(name, protocols, client));
 }
 BENCHMARK(match_route)->Arg(10)->Arg(1000);
 
@@ -75,24 +76,28 @@ class NoHost final : public WorkerHost, public pool::Workers {
 
 // The text of /metrics.
 void scrape(benchmark::State& state) {
-  config::Config config;
-  config.upstreams.push_back(pool::upstream(static_cast<std::size_t>(state.range(0))));
+  const auto config = std::make_shared<config::Config>();
+  config->upstreams.push_back(pool::upstream(static_cast<std::size_t>(state.range(0))));
   NoHost host;
   Shared shared;
-  AccessLog access_log(config.access_log, 1);
-  std::vector<std::unique_ptr<pool::Upstream>> upstreams;
-  upstreams.push_back(std::make_unique<pool::Upstream>(
-      config.upstreams[0], 0, 1, static_cast<pool::Workers&>(host), pool::TimePoint()));
+  AccessLog access_log(config->access_log, 1);
+  GrowingTable<std::unique_ptr<pool::Upstream>> upstreams(1);
+  upstreams[0] = std::make_unique<pool::Upstream>(
+      config->upstreams[0], 0, 1, static_cast<pool::Workers&>(host), pool::TimePoint());
   std::vector<std::unique_ptr<Worker>> workers;
   workers.push_back(
       std::make_unique<Worker>(0, shared, static_cast<WorkerHost&>(host), access_log));
-  workers[0]->add_upstream(*upstreams[0], nullptr);
-  const std::map<std::string, std::unique_ptr<TlsServer>> tls;
-  const EndpointBooks endpoints(workers, upstreams);
+  workers[0]->add_upstream(*upstreams[0]);
+  EndpointBooks endpoints(workers);
+  endpoints.open(*upstreams[0]);
   boost::asio::io_context io;
-  const Discoverer discoverer(io, upstreams, {});
-  const FigureSources sources{config,    workers,    upstreams, tls, access_log,
-                              endpoints, discoverer, {},        {}};
+  Discoverer discoverer(io, {});
+  discoverer.follow({{upstreams[0].get(), config->upstreams.data(), false}});
+  InForce in_force;
+  in_force.config = config;
+  in_force.upstreams = {0};
+  const FigureSources sources{in_force,  {},         workers, upstreams, access_log,
+                              endpoints, discoverer, {},      {}};
   std::size_t bytes = 0;
   for (auto _ : state) bytes += render_figures(sources).size();
   state.SetBytesProcessed(static_cast<std::int64_t>(bytes));

@@ -1,6 +1,7 @@
 """Client certificates: whose is verified, who is let in, and who the servers are told it was."""
 
 import json
+import os
 import shutil
 import ssl
 from typing import NamedTuple
@@ -11,7 +12,7 @@ from support import configuration, proxy_header, yaml
 from support.client_authority import ClientAuthority, joined
 from support.configuration import listener, tls, upstream
 from support.endpoints import http, named
-from support.patience import wait_until
+from support.patience import Stopwatch, seconds, wait_until
 from support.processes import read_text
 from support.s_client import s_client
 from support.weir import command
@@ -424,3 +425,50 @@ def test_bad_files_are_told_at_their_place(clients, certificates, directory):
     assert status == 2 and "is not signed by the key of that authority" in message
     status, [(severity, message)] = of(ca=clients.issue("leaf").cert)
     assert (status, severity) == (0, "warning") and "is no authority" in message
+
+
+# Files that change while it runs.
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_who_is_revoked_is_refused_two_seconds_later(start, authority, directory, version):
+    """With a ticket or without: ticket keys in memory outlive the change."""
+    kept, crl = f"{directory}/session", authority.list(f"{directory}/list.pem")
+    weir = start(verify="required", ca=authority.cert, crl=crl)
+    leaver, stayer = authority.issue("leaver"), authority.issue("stayer")
+    assert visit(weir, stayer, version, "-sess_out", f"{kept}-stayer").good
+    assert visit(weir, leaver, version, "-sess_out", kept).good
+    assert visit(weir, leaver, version, "-sess_in", kept).log["tls_resumed"]
+    authority.revoke(leaver)
+    authority.list(f"{crl}.new")
+    watch = Stopwatch()
+    os.rename(f"{crl}.new", crl)
+
+    def refused():
+        shutil.copy(kept, f"{kept}-used")
+        seen = visit(weir, leaver, version, "-sess_in", f"{kept}-used")
+        return not seen.good and seen
+
+    seen = wait_until(refused, "the list is taken up", every=0.1)
+    assert watch.elapsed() < seconds(2)
+    assert seen.log["detail"] == "certificate revoked"
+    seen = visit(weir, stayer, version, "-sess_in", f"{kept}-stayer")
+    assert seen.good and not seen.log["tls_resumed"]
+
+
+def test_a_broken_list_changes_nothing(start, authority, directory):
+    crl = authority.list(f"{directory}/list.pem")
+    weir = start(verify="required", ca=authority.cert, crl=crl)
+    before = weir.reloads()
+    with open(f"{crl}.new", "w", encoding="ascii") as file:
+        file.write("-----BEGIN X509 CRL-----\n")
+    os.rename(f"{crl}.new", crl)
+    assert "list.pem" in weir.wait_for_reload(before, good=False)["reason"]
+    assert visit(weir, authority.issue("somebody")).good
+    revoked = authority.issue("revoked")
+    authority.revoke(revoked)
+    before = weir.reloads()
+    authority.list(f"{crl}.new")
+    os.rename(f"{crl}.new", crl)
+    weir.wait_for_reload(before)
+    assert visit(weir, revoked).log["detail"] == "certificate revoked"

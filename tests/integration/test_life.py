@@ -199,7 +199,7 @@ def test_sighup_does_not_kill(start_weir, start_endpoint):
     weir = start_weir(upstream(start_endpoint(named("a"))))
     with weir.connect() as stream:
         weir.signal(signal.SIGHUP)
-        wait_until(lambda: "SIGHUP" in weir.process.errors(), "it is noticed")
+        wait_until(lambda: "reloaded in" in weir.process.errors(), "it is noticed")
         stream.send(b"?\n")
         assert stream.receive_line() == b"a\n"
     assert weir.ask() == "a"

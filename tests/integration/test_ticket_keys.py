@@ -109,6 +109,20 @@ def test_a_ticket_of_an_older_key_is_taken_and_renewed(start_with, certificates,
     assert not visit(third, old)[0]
 
 
+def test_a_file_that_grows_is_taken_up(start_with, visit, key_file):
+    """By itself: and the tickets of before are still taken."""
+    weir = start_with(key_file)
+    visit(weir, "-tls1_3", with_session=False)
+    for _ in range(2):
+        before = weir.reloads()
+        add_key(key_file)
+        weir.wait_for_reload(before)
+        assert visit(weir, "-tls1_3")
+    # Now the second seals: one with the last two keys alone understands it.
+    run("sed", "-i", "1,2d", key_file)
+    assert visit(start_with(key_file), "-tls1_3")
+
+
 def check(directory, certificates, settings):
     path = f"{directory}/weir.yaml"
     keys = "\n".join(f"      {name}: {value}" for name, value in settings.items())

@@ -169,6 +169,37 @@ TEST_F(AccessLogTest, EndsThoughNobodyReads) {
   ::close(reader);
 }
 
+TEST_F(AccessLogTest, GoesOnInAnotherFileAndFormat) {
+  {
+    AccessLog log(to("first"), 1);
+    log.write(0, facts(1));
+    while (lines("first").empty()) std::this_thread::yield();
+    config::AccessLog second = to("second");
+    second.format = config::LogFormat::text;
+    log.follow(AccessLog::Output(second));
+    log.write(0, facts(2));
+  }
+  EXPECT_EQ(lines("first").size(), 1U);
+  ASSERT_EQ(lines("second").size(), 1U);
+  EXPECT_NE(lines("second").front().front(), '{');
+}
+
+TEST_F(AccessLogTest, IsSwitchedOnAndOff) {
+  AccessLog log({.path = "off"}, 1);
+  log.write(0, facts(1));
+  log.follow(AccessLog::Output(to("log")));
+  log.write(0, facts(2));
+  while (lines("log").empty()) std::this_thread::yield();
+  log.follow(AccessLog::Output({.path = "off"}));
+  log.write(0, facts(3));
+  log.follow(AccessLog::Output(to("log")));
+  log.write(0, facts(4));
+  while (lines("log").size() < 2) std::this_thread::yield();
+  EXPECT_EQ(boost::json::parse(lines("log")[0]).at("id").as_int64(), 2);
+  EXPECT_EQ(boost::json::parse(lines("log")[1]).at("id").as_int64(), 4);
+  EXPECT_EQ(log.dropped(), 0U);
+}
+
 TEST_F(AccessLogTest, RefusesAFileThatCannotBeOpened) {
   EXPECT_THROW(AccessLog(to("missing/log"), 1), std::runtime_error);
 }

@@ -129,6 +129,7 @@ class Books {
     const std::unique_ptr<Opening> opening = take(index);
     connections.push_back(std::make_unique<Connection>());
     last = connections.back().get();
+    last->generation = generation;
     auto placed = ledger.opened(*opening, *last, now, actions);
     if (placed.where == Ledger::Placed::Where::nobody && !closes_late) {
       ledger.gone(last->endpoint, now, actions);
@@ -165,6 +166,7 @@ class Books {
   TimePoint wake = TimePoint::max();
   Connection* last = nullptr;
   bool closes_late = false;
+  std::uint64_t generation = 0;  // of what is opened
 };
 
 }  // namespace weir::pool

@@ -28,15 +28,14 @@ class Weir:
 
     def __init__(self, directory, upstreams, listeners=None, tls=None, prefix=(), **top):
         self.directory = directory
-        settings = configuration.whole(upstreams, listeners or configuration.listener(), tls,
-                                       directory, **top)
+        self.settings = configuration.whole(upstreams, listeners or configuration.listener(), tls,
+                                            directory, **top)
         self.config_path = os.path.join(directory, "weir.yaml")
         self.access_log_path = os.path.join(directory, "access.log")
-        with open(self.config_path, "w", encoding="utf-8") as file:
-            file.write(yaml.write(settings) + "\n")
+        self.write()
         self.process = Process([*prefix, BINARY, "run", "--config", self.config_path], directory,
                                "weir")
-        self.admin = Admin(settings["admin"]["bind"])
+        self.admin = Admin(self.settings["admin"]["bind"])
         try:
             wait_until(self._is_ready_or_gone, "Weir is ready", timeout=20)
             assert self.is_running(), f"Weir did not start:\n{self.process.errors()}"
@@ -50,6 +49,33 @@ class Weir:
 
     def _bound_addresses(self):
         return {each["name"]: each["addresses"] for each in self.admin.status()["listeners"]}
+
+    # Its configuration: a test changes `settings`, then calls reload().
+
+    def write(self, text=None):
+        """The settings, or another text, as its file."""
+        with open(self.config_path, "w", encoding="utf-8") as file:
+            file.write(text if text is not None else yaml.write(self.settings) + "\n")
+
+    def reload(self, text=None, good=True):
+        """Writes the file and has it read; what /status says of it afterwards."""
+        before = self.reloads()
+        self.write(text)
+        self.signal(signal.SIGHUP)
+        return self.wait_for_reload(before, good)
+
+    def wait_for_reload(self, before, good=True):
+        def done():
+            now = self.reloads()
+            return now["ok"] + now["refused"] > before["ok"] + before["refused"] and now
+
+        now = wait_until(done, "the reload has ended", timeout=20)
+        assert now["successful"] == good, f"{now}\n{self.process.errors()}"
+        self._addresses = self._bound_addresses()
+        return now
+
+    def reloads(self):
+        return self.admin.status()["reload"]
 
     @property
     def pid(self):

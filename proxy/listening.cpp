@@ -1,0 +1,51 @@
+#include "proxy/listening.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "config/overlap.hpp"
+#include "proxy/sockets.hpp"
+
+namespace weir::proxy {
+
+ListeningSocket::~ListeningSocket() {
+  close_descriptor(descriptor_);
+}
+
+SocketFile::~SocketFile() {
+  if (!handed_over_) ::unlink(path_.c_str());
+}
+
+OpenBinding hold(const BindingPointer& binding) {
+  OpenBinding open{binding, false, {}};
+  for (const auto& socket : binding->sockets) open.sockets.push_back(socket.lock());
+  return open;
+}
+
+std::expected<OpenBinding, std::string> open_binding(const config::Address& address,
+                                                     std::size_t workers,
+                                                     const std::vector<BindingPointer>& ours) {
+  const auto binding = std::make_shared<Binding>();
+  binding->asked = binding->bound = address;
+  OpenBinding open{binding, true, {}};
+  bool shared = std::ranges::any_of(ours, [&](const BindingPointer& other) {
+    return !other->is_unix() && config::overlap(other->bound, address);
+  });
+  for (std::size_t i = 0; i < workers; ++i) {
+    if (binding->is_unix() && i > 0) {
+      open.sockets.push_back(open.sockets.front());
+    } else {
+      const auto descriptor = listen_on(binding->bound, shared);
+      if (!descriptor) return std::unexpected(descriptor.error());
+      open.sockets.push_back(std::make_shared<ListeningSocket>(*descriptor));
+      if (i == 0) binding->bound = bound_address(*descriptor, address);
+      if (binding->is_unix()) binding->file = std::make_shared<SocketFile>(address.host);
+      shared = true;
+    }
+    binding->sockets.push_back(open.sockets.back());
+  }
+  return open;
+}
+
+}  // namespace weir::proxy
