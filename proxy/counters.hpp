@@ -28,7 +28,7 @@ inline constexpr std::array<std::string_view, refused_count> refused_words{
     "denied", "connection_limit", "client_limit", "rate_limit", "descriptors", "draining"};
 
 // A handshake's result: 0 is ok, then tls_failure_reasons() in their order.
-inline constexpr std::size_t tls_result_count = 13;
+inline constexpr std::size_t tls_result_count = 17;
 inline constexpr std::array<std::string_view, 3> tls_version_words{"TLSv1.2", "TLSv1.3", ""};
 
 // Sessions by outcome, of one listener and one upstream. Made when the first of them ends, since
