@@ -1,6 +1,7 @@
 """Started with sockets that listen already, as systemd does: LISTEN_FDS."""
 
 import os
+import signal
 import socket
 import sys
 import threading
@@ -11,8 +12,10 @@ from support import address as addresses
 from support import streams
 from support.configuration import listener, upstream
 from support.endpoints import named
-from support.patience import seconds, wait_until
+from support.load import Load
+from support.patience import full_or_short, seconds, wait_until
 from support.processes import descriptors
+from support.servers import Nginx
 
 ACTIVATE = os.path.join(os.path.dirname(__file__), "support", "activate.py")
 
@@ -42,17 +45,17 @@ def activate(start_weir, start_endpoint):
     """activate(sockets, listeners, names=, pid=) -> Weir that has been given them; they are closed
     here."""
 
-    def start(sockets, listeners=None, names=None, pid=None, **top):
+    def start(sockets, listeners=None, names=None, pid=None, target=None, **top):
         options = [f"--names={names}"] if names is not None else []
         options += [f"--pid={pid}"] if pid is not None else []
         numbers = [each.fileno() for each in sockets]
         weir = start_weir(
-            upstream(start_endpoint(named("a"))),
+            upstream(target or start_endpoint(named("a"))),
             listeners or listener(bind=addresses.text_of(sockets[0])),
             prefix=[sys.executable, ACTIVATE, *options, ",".join(map(str, numbers))],
             options={"pass_fds": numbers}, **top)
         for each in sockets:
-            each.close()
+            each.close()  # the service manager's own, where a test keeps one, is a copy
         return weir
 
     return start
@@ -178,3 +181,30 @@ def test_the_variables_are_gone_afterwards(activate):
         variables = dict(each.partition("=")[::2] for each in file.read().split("\0"))
     assert variables["LISTEN_PID"] == str(weir.pid)
     assert variables["LISTEN_FDNAMES"] == "weir.listener.web:weir.admin"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [1, 3])
+def test_nobody_notices_a_restart_at_1000_connections_a_second(activate, start_server, directory,
+                                                               count):
+    """The service manager keeps the sockets, one process ends, and another one begins."""
+    target = start_server(Nginx).address
+    sockets = group(count) if count > 1 else [listening()]
+    address = addresses.text_of(sockets[0])
+    for each in sockets:
+        each.listen(4096)
+    weir = activate([each.dup() for each in sockets], target=target)
+    load = Load(directory, address, rate=1000, request="GET /name HTTP/1.0\r\n\r\n", whole=True)
+    for _ in range(full_or_short(10, 3)):
+        load.wait_for_answers(500, timeout=20)
+        before, copies = weir, [each.dup() for each in sockets]
+        before.signal(signal.SIGTERM)
+        assert before.process.wait(20) == 0
+        weir = activate(copies, listener(bind=address), target=target)
+        assert weir.pid != before.pid
+    load.wait_for_answers(500, timeout=20)
+    sessions = load.stop()
+    bad = [each for each in sessions if each.error or "200" not in each.answer]
+    assert not bad, (len(bad), bad[:5])
+    for each in sockets:
+        each.close()
