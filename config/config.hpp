@@ -115,7 +115,7 @@ struct TlsSettings {
 
 // 0 switches a timeout off, but for handshakes and headers, which always have one.
 struct ListenerTimeouts {
-  Duration header = 10s;  // for a whole PROXY header
+  Duration header = 10s;  // for a whole PROXY header and, where TLS is passed through, ClientHello
   Duration first_byte = 0s;
   Duration idle = 5min;
   Duration half_close = 30s;
@@ -151,7 +151,8 @@ struct Listener {
   std::string name;
   std::vector<Address> bind;
   std::vector<Place> bind_places;  // parallel to bind
-  std::string tls;                 // name of a TlsSettings; empty = off
+  std::string tls;                 // name of a TlsSettings; empty = off, or:
+  bool passthrough = false;        // the ClientHello is read, and TLS goes on to the server
   AcceptProxy proxy_protocol = AcceptProxy::off;
   std::vector<Network> trusted;  // who may send a PROXY header
   ListenerLimits limits;
@@ -314,8 +315,15 @@ struct Upstream {
   bool operator==(const Upstream&) const = default;
 };
 
+// The whole configuration as one file again: effective.hpp. It does not change what is meant.
+struct Wording {
+  std::string yaml;  // empty when the configuration was not read from text
+  bool operator==(const Wording&) const { return true; }
+};
+
 struct Config {
   int version = 1;
+  bool watch = false;         // reload by itself when a file that was read changes
   std::uint32_t workers = 0;  // 0 = auto
   Limits limits;
   Drain drain;
@@ -325,6 +333,7 @@ struct Config {
   std::map<std::string, TlsSettings> tls;
   std::vector<Listener> listeners;  // in the order of the file
   std::vector<Upstream> upstreams;  // in the order of the file
+  Wording wording;
   bool operator==(const Config&) const = default;
 };
 

@@ -59,11 +59,13 @@ Matches find_matches(std::string_view directory, std::string_view pattern) {
     pattern.remove_prefix(end);
     std::vector<std::string> longer;
     for (const std::string& path : paths) {
-      if (!is_pattern(part)) {
-        longer.push_back(path + part);
-      } else {
+      if (is_pattern(part) || pattern.empty()) {
         matches.directories.push_back(path.empty() ? "./" : path);
+      }
+      if (is_pattern(part)) {
         match_part(path, part, longer, matches.fault);
+      } else {
+        longer.push_back(path + part);
       }
       if (!matches.fault.empty()) break;
     }

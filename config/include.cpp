@@ -63,15 +63,17 @@ class Section {
 }  // namespace
 
 std::vector<Node> Includer::read_all(std::string text, const std::string& file_name) {
-  files_.push_back(absolute_path(file_name));
   const FileIdentity identity = identify_file(file_name).value_or(FileIdentity{});
   open_.push_back({identity, file_name});
-  read(std::move(text), file_name);
+  files_.push_back({absolute_path(file_name), nullptr});
+  read(std::move(text), file_name, identity);
   open_.pop_back();
   return std::move(documents_);
 }
 
-void Includer::read(std::string text, const std::string& file_name) {
+void Includer::read(std::string text, const std::string& file_name, const FileIdentity& identity) {
+  files_.back().text = std::make_shared<const std::string>(text);
+  if (identity != FileIdentity{}) texts_.emplace(identity, files_.back().text);
   const Source& source = sources_.add(std::move(text), file_name);
   auto root = read_document(source, report_);
   if (!root) {
@@ -99,11 +101,10 @@ void Includer::follow(const Node& item) {
     return;
   }
   if (is_too_much(item.mark)) return;
-  const Matches matches = find_matches(directory, item.text);
-  for (const std::string& each : matches.directories) {
-    files_.push_back(absolute_path(each));
-    if (!files_.back().ends_with('/')) files_.back() += '/';
-  }
+  patterns_.push_back({absolute_path(directory.empty() ? "." : std::string(directory)), item.text,
+                       find_matches(directory, item.text)});
+  if (!patterns_.back().directory.ends_with('/')) patterns_.back().directory += '/';
+  const Matches matches = patterns_.back().found;
   if (!matches.fault.empty()) {
     fail(item.mark, fmt::format("{}: {}", in_backticks(item.text), matches.fault));
   } else if (matches.files.empty()) {
@@ -114,8 +115,11 @@ void Includer::follow(const Node& item) {
 
 void Includer::include(const std::string& path, Mark mark) {
   if (is_too_much(mark)) return;
-  files_.push_back(absolute_path(path));
+  files_.push_back({absolute_path(path), nullptr});
   const FileIdentity identity = identify_file(path).value_or(FileIdentity{});
+  if (const auto read = texts_.find(identity); read != texts_.end()) {
+    files_.back().text = read->second;
+  }
   const auto cycle = std::ranges::find(open_, identity, &Open::identity);
   if (identity != FileIdentity{} && cycle != open_.end()) {
     std::string chain;
@@ -136,7 +140,7 @@ void Includer::include(const std::string& path, Mark mark) {
   included_.emplace(identity, sources_.place(mark));
   included_bytes_ += text->size();
   open_.push_back({identity, path});
-  read(std::move(*text), path);
+  read(std::move(*text), path, identity);
   open_.pop_back();
 }
 

@@ -5,18 +5,31 @@
 
 #include <cstddef>
 #include <map>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "config/document.hpp"
 #include "config/file.hpp"
+#include "config/glob.hpp"
 
 namespace weir::config {
 
 inline constexpr std::size_t most_files = 1000;
 // Once so many bytes have been included, no further file is.
 inline constexpr std::size_t most_included = 16U << 20U;
+
+struct FileRead {
+  std::string path;                         // from the root
+  std::shared_ptr<const std::string> text;  // as it was read; null when it could not be
+};
+
+struct PatternRead {
+  std::string directory;  // from the root, with a `/` at the end: what the pattern is relative to
+  std::string pattern;
+  Matches found;
+};
 
 class Includer {
  public:
@@ -28,12 +41,12 @@ class Includer {
 
   // False when a file could not be read: what it would have defined is missing.
   bool is_complete() const { return is_complete_; }
-  // Absolute paths of the files that were read or looked for and, with a `/` at the end, of the
-  // directories in which patterns were looked up.
-  std::vector<std::string> take_files() { return std::move(files_); }
+  // What was read or looked for, each file under every path that named it.
+  std::vector<FileRead> take_files() { return std::move(files_); }
+  std::vector<PatternRead> take_patterns() { return std::move(patterns_); }
 
  private:
-  void read(std::string text, const std::string& file_name);
+  void read(std::string text, const std::string& file_name, const FileIdentity& identity);
   void follow(const Node& item);
   void include(const std::string& path, Mark mark);
   // Counts one more file; the first that is too many is reported.
@@ -48,7 +61,9 @@ class Includer {
   Sources& sources_;
   Report& report_;
   std::vector<Node> documents_;
-  std::vector<std::string> files_;
+  std::vector<FileRead> files_;
+  std::vector<PatternRead> patterns_;
+  std::map<FileIdentity, std::shared_ptr<const std::string>> texts_;
   std::vector<Open> open_;  // from the first file down to the one that is being read
   std::map<FileIdentity, Place> included_;
   std::size_t included_bytes_ = 0;

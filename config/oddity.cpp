@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace weir::config {
 namespace {
 
@@ -53,12 +55,36 @@ void warn_of_trust(const Config& config, const Node& root, Report& report) {
   }
 }
 
+// Once a listener: one upstream is enough to see what is meant.
+void warn_of_double_tls(const Config& config, const Node& root, Report& report) {
+  const Entry* listeners = root.find("listeners");
+  const auto is_reached = [](const Listener& listener, const Upstream& upstream) {
+    return listener.upstream == upstream.name ||
+           std::ranges::find(listener.routes, upstream.name, &Route::upstream) !=
+               listener.routes.end();
+  };
+  for (std::size_t i = 0; i < config.listeners.size(); ++i) {
+    const Listener& listener = config.listeners[i];
+    if (!listener.passthrough) continue;
+    const auto found = std::ranges::find_if(config.upstreams, [&](const Upstream& upstream) {
+      return upstream.tls && is_reached(listener, upstream);
+    });
+    if (found == config.upstreams.end()) continue;
+    report.warning(listeners->value.entries[i].value.find("tls")->value.mark,
+                   fmt::format("the client's TLS passes through, and the upstream {} wraps it in "
+                               "TLS of its own",
+                               in_backticks(found->name)),
+                   "`tls` of an upstream is for clients whose TLS ends here");
+  }
+}
+
 }  // namespace
 
 void warn_odd(const Config& config, const Node& root, std::uint64_t descriptors, Report& report) {
   warn_of_drain(config, root, report);
   warn_of_connections(config, root, descriptors, report);
   warn_of_trust(config, root, report);
+  warn_of_double_tls(config, root, report);
 }
 
 }  // namespace weir::config

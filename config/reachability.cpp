@@ -30,7 +30,7 @@ std::string canonical(const RouteMatch& match) {
 }
 
 std::string why_never(const Config& config, const Listener& listener, const RouteMatch& match) {
-  if (match.server_name.empty() && match.alpn.empty()) return {};
+  if (listener.passthrough || (match.server_name.empty() && match.alpn.empty())) return {};
   if (listener.tls.empty()) {
     return fmt::format("the listener has no `tls`, so it never knows {}",
                        match.server_name.empty() ? "a protocol" : "a server name");

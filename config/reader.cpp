@@ -21,10 +21,10 @@ struct Reading {
   std::vector<Node> documents;  // the first holds everything; empty when there is no sense in it
   LoadResult result;
 
-  void read(std::string text, const std::string& file_name);
+  void read(std::string text, const std::string& file_name, bool is_checked = false);
 };
 
-void Reading::read(std::string text, const std::string& file_name) {
+void Reading::read(std::string text, const std::string& file_name, bool is_checked) {
   Report report(sources);
   Includer includer(sources, report);
   documents = includer.read_all(std::move(text), file_name);
@@ -35,11 +35,15 @@ void Reading::read(std::string text, const std::string& file_name) {
     merge_documents(documents, includer.is_complete(), sources, report);
     sections.read_all(documents.front());
     // Where a file is missing, what refers to it is no mistake.
-    if (includer.is_complete()) validate(config, documents.front(), report);
-    if (!report.has_error()) result.config = std::move(config);
+    if (includer.is_complete() && !is_checked) validate(config, documents.front(), report);
+    if (!report.has_error()) {
+      config.wording.yaml = write_effective(documents.front(), sources, false);
+      result.config = std::move(config);
+    }
   }
   result.problems = report.take();
   result.files = includer.take_files();
+  result.patterns = includer.take_patterns();
 }
 
 Problem cannot_read(const std::string& path, const std::string& why) {
@@ -54,12 +58,18 @@ Problem cannot_read(const std::string& path, const std::string& why) {
 LoadResult load_file(const std::string& path) {
   auto text = read_file(path, largest_file);
   if (text) return load_text(std::move(*text), path);
-  return {std::nullopt, {cannot_read(path, text.error())}, {absolute_path(path)}};
+  return {std::nullopt, {cannot_read(path, text.error())}, {{absolute_path(path), nullptr}}, {}};
 }
 
 LoadResult load_text(std::string text, const std::string& file_name) {
   Reading reading;
   reading.read(std::move(text), file_name);
+  return std::move(reading.result);
+}
+
+LoadResult load_checked(std::string text, const std::string& file_name) {
+  Reading reading;
+  reading.read(std::move(text), file_name, true);
   return std::move(reading.result);
 }
 
@@ -75,7 +85,8 @@ ShowResult show_text(std::string text, const std::string& file_name, bool with_d
   ShowResult shown;
   shown.problems = std::move(reading.result.problems);
   if (reading.result.config) {
-    shown.text = write_effective(reading.documents.front(), reading.sources, with_defaults);
+    shown.text = with_defaults ? write_effective(reading.documents.front(), reading.sources, true)
+                               : std::move(reading.result.config->wording.yaml);
   }
   return shown;
 }

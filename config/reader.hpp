@@ -10,21 +10,27 @@
 
 #include "config/config.hpp"
 #include "config/diagnostic.hpp"
+#include "config/include.hpp"
 
 namespace weir::config {
 
 struct LoadResult {
   std::optional<Config> config;   // set when there is no error; there may be warnings
   std::vector<Problem> problems;  // sorted by file and place
-  // Absolute paths of the file itself and of all it includes, whether they could be read or not;
-  // those that end in `/` are the directories in which patterns were looked up.
-  std::vector<std::string> files;
+  // What the configuration comes from, for who wants to know when that changes: the file itself
+  // and all it includes, whether they could be read or not, and the patterns that were looked up.
+  std::vector<FileRead> files;
+  std::vector<PatternRead> patterns;
 };
 
 LoadResult load_file(const std::string& path);
 
 // `file_name` is what problems show, and its directory is what relative paths are relative to.
 LoadResult load_text(std::string text, const std::string& file_name);
+
+// The same for a text that was the Wording of a configuration without errors: what holds between
+// keys, and whether files can be read, is not looked at again.
+LoadResult load_checked(std::string text, const std::string& file_name);
 
 struct ShowResult {
   std::optional<std::string> text;  // set when there is no error

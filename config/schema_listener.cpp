@@ -37,12 +37,14 @@ constexpr Key keys[] = {
     {.path = "listeners.*.tls",
      .type = Type::reference,
      .words = "off|passthrough",
-     .later = "passthrough",
      .standard = "off",
-     .help = "The name of a TLS setting, or off.",
+     .help =
+         "The name of a TLS setting, by which TLS is terminated; off; or passthrough: the server "
+         "name and the protocols of the ClientHello are read, and TLS goes on to the server.",
      .set =
          [](Target& at, const Value& value) {
            at.listener->tls = value.word < 0 ? value.text : "";
+           at.listener->passthrough = value.word == 1;
            at.listener->tls_place = value.place;
          }},
     {.path = "listeners.*.proxy_protocol",
@@ -103,7 +105,7 @@ constexpr Key keys[] = {
     {.path = "listeners.*.timeouts.header",
      .type = Type::duration,
      .standard = "10s",
-     .help = "For a whole PROXY header or (passthrough) ClientHello.",
+     .help = "From accept to the end of a PROXY header and, with passthrough, of the ClientHello.",
      .set = [](Target& at,
                const Value& value) { at.listener->timeouts.header = value.duration(); }},
     {.path = "listeners.*.timeouts.first_byte",
@@ -162,7 +164,7 @@ constexpr Key keys[] = {
      .type = Type::protocol,
      .many = Many::one_or_list,
      .standard = "[]",
-     .help = "Application protocols, one of which was agreed on.",
+     .help = "Application protocols, one of which was agreed on, or (passthrough) is offered.",
      .set = [](Target& at, const Value& value) { at.route->match.alpn.push_back(value.text); }},
     {.path = "listeners.*.routes[].match.client",
      .type = Type::network,

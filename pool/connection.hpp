@@ -29,6 +29,7 @@ struct Endpoint {
   std::string host;  // what TLS asks for and verifies unless tls.server_name says so; may be empty
   std::uint32_t weight = 1;  // 0 = takes no new sessions
   std::uint32_t tier = 0;
+  std::string written{};  // the entry of the configuration that led to it: config::Endpoint::text()
 };
 using EndpointPointer = std::shared_ptr<const Endpoint>;
 

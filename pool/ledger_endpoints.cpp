@@ -33,8 +33,8 @@ std::vector<EndpointPointer> Ledger::assign(std::span<const EndpointPointer> wan
       continue;
     }
     const Endpoint& now = *seat->endpoint;
-    const bool same =
-        now.weight == each->weight && now.tier == each->tier && now.host == each->host;
+    const bool same = now.weight == each->weight && now.tier == each->tier &&
+                      now.host == each->host && now.written == each->written;
     seats[static_cast<std::size_t>(seat - seats_.begin())] = same ? seat->endpoint : each;
   }
   // Seats that nobody had yet come first: who has left may come back.

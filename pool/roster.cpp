@@ -13,7 +13,7 @@ EndpointPointer endpoint_at(const config::Endpoint& written) {
   const bool has_host = written.address.kind != config::Address::Kind::unix_socket;
   return std::make_shared<const Endpoint>(Endpoint{written.address, written.address.text(),
                                                    has_host ? written.address.host : "",
-                                                   written.weight, written.tier});
+                                                   written.weight, written.tier, written.text()});
 }
 
 EndpointPointer endpoint_of(const config::Endpoint& written, const Found& found) {
@@ -21,7 +21,7 @@ EndpointPointer endpoint_of(const config::Endpoint& written, const Found& found)
   const std::uint32_t weight = is_service && written.weight > 0 ? found.weight : written.weight;
   return std::make_shared<const Endpoint>(Endpoint{found.address, found.address.text(),
                                                    is_service ? "" : written.address.host, weight,
-                                                   written.tier + found.tier});
+                                                   written.tier + found.tier, written.text()});
 }
 
 }  // namespace

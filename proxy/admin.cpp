@@ -74,8 +74,14 @@ HttpResponse list_connections(AdminSource& source, std::string_view query) {
   return as_json(connection_list(source.connections(), *wanted));
 }
 
+HttpResponse configuration(AdminSource& source) {
+  std::string text = source.configuration();
+  if (text.empty()) return plain(http::status::not_found, "no configuration file\n");
+  return plain(http::status::ok, std::move(text), "application/yaml");
+}
+
 constexpr std::string_view index_page =
-    "weir\n\n/metrics\n/healthz\n/readyz\n/status\n"
+    "weir\n\n/metrics\n/healthz\n/readyz\n/status\n/config\n"
     "/connections?sort=bytes|age|rate&limit=&listener=&upstream=\n"
     "/connections/{id}  (DELETE ends it)\n";
 
@@ -95,8 +101,8 @@ HttpResponse answer_admin(AdminSource& source, const HttpRequest& request) {
   if (path.starts_with(connection_prefix)) {
     return one_connection(source, request, path.substr(connection_prefix.size()));
   }
-  static constexpr std::array<std::string_view, 6> paths{"/",       "/metrics", "/healthz",
-                                                         "/readyz", "/status",  "/connections"};
+  static constexpr std::array<std::string_view, 7> paths{
+      "/", "/metrics", "/healthz", "/readyz", "/status", "/config", "/connections"};
   if (std::ranges::find(paths, path) == paths.end()) {
     return plain(http::status::not_found, "not found\n");
   }
@@ -112,6 +118,7 @@ HttpResponse answer_admin(AdminSource& source, const HttpRequest& request) {
                           : plain(http::status::service_unavailable, "not ready\n");
   }
   if (path == "/status") return as_json(source.status());
+  if (path == "/config") return configuration(source);
   if (path == "/connections") return list_connections(source, query);
   return plain(http::status::ok, std::string(index_page));
 }

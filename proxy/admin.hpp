@@ -19,6 +19,7 @@ class AdminSource {
   virtual std::string metrics() = 0;  // text format 0.0.4
   virtual bool ready() = 0;
   virtual boost::json::value status() = 0;
+  virtual std::string configuration() = 0;  // in force, as YAML; empty where there is no text of it
   virtual std::vector<ConnectionFacts> connections() = 0;  // all open ones
   virtual bool kill(std::uint64_t id) = 0;                 // false: no such connection
 

@@ -3,18 +3,35 @@
 
 #include <cstdint>
 #include <expected>
+#include <optional>
 #include <string>
 
+#include "config/config.hpp"
 #include "proxy/explain.hpp"
 
 namespace weir::proxy {
 
 struct CommandLine {
-  enum class Command { run, check, show_config, explain, schema, demo, version, help };
+  enum class Command {
+    run,
+    check,
+    show_config,
+    explain,
+    plan,
+    reload,
+    schema,
+    demo,
+    version,
+    help
+  };
   Command command = Command::help;
   std::string config_path = "/etc/weir/weir.yaml";
   std::string check_format = "text";  // or "json"
   bool show_defaults = false;
+  std::string plan_path;                 // the configuration that a reload would take
+  std::optional<config::Address> admin;  // of the running weir; else that of `config_path`
+  std::string plan_format = "text";      // or "json"
+  bool exit_code = false;                // says by its exit status whether anything would change
   ExplainQuestion question;
   bool as_reference = false;  // schema: as a page for people
   std::uint16_t demo_tls_port = 8443;

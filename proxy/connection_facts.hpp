@@ -48,7 +48,7 @@ struct ConnectionFacts {
   pool::EndpointPointer endpoint;  // null = none yet
 
   std::string server_name;       // SNI, as the client sent it (untrusted bytes)
-  std::string alpn;              // negotiated
+  std::string alpn;              // negotiated; where TLS is passed through: all that is offered
   std::string_view tls_version;  // "TLSv1.3"; static
   std::string_view tls_cipher;   // static
   std::string detail;  // last error in words, e.g. "certificate has expired"; may be empty

@@ -26,7 +26,7 @@ using config::in_backticks;
 // What routes are chosen by.
 struct Facts {
   std::string server_name;
-  std::string alpn;
+  std::vector<std::string_view> protocols;
   SocketAddress client;
   std::string client_text;
 };
@@ -60,7 +60,7 @@ bool holds(config::RouteMatch condition, const Facts& facts) {
   route.match = std::move(condition);
   route.upstream = "it";
   const RouteTable table(listener, by_position(upstreams));
-  return table.choose(facts.server_name, facts.alpn, facts.client).upstream == 0;
+  return table.choose(facts.server_name, facts.protocols, facts.client).upstream == 0;
 }
 
 std::string mismatch(std::string_view what, const std::string& is,
@@ -78,7 +78,8 @@ std::string why_not(const config::RouteMatch& match, const Facts& facts) {
     reasons.push_back(mismatch("server name", facts.server_name, match.server_name));
   }
   if (!holds({.alpn = match.alpn}, facts)) {
-    reasons.push_back(mismatch("protocol", facts.alpn, match.alpn));
+    reasons.push_back(
+        mismatch("protocol", fmt::format("{}", fmt::join(facts.protocols, ", ")), match.alpn));
   }
   if (!holds({.client = match.client}, facts)) {
     std::vector<std::string> networks;
@@ -112,19 +113,25 @@ class Explainer {
     for (const config::Address& address : listener_.bind) binds.push_back(address.text());
     const auto proxy = static_cast<int>(listener_.proxy_protocol);
     say("listener {}: {}{}{}", listener_.name, fmt::join(binds, ", "),
-        listener_.tls.empty() ? "" : fmt::format(", tls {}", listener_.tls),
+        listener_.passthrough   ? ", tls passthrough"
+        : listener_.tls.empty() ? ""
+                                : fmt::format(", tls {}", listener_.tls),
         proxy == 0
             ? ""
             : fmt::format(", proxy_protocol {}", word_of("listeners.*.proxy_protocol", proxy)));
   }
 
   bool describe_without_tls() {
+    if (listener_.passthrough) {
+      say("certificate: that of the server, TLS passes through");
+      return true;
+    }
     say("certificate: none, the listener terminates no TLS");
-    if (facts_.server_name.empty() && facts_.alpn.empty()) return true;
+    if (facts_.server_name.empty() && facts_.protocols.empty()) return true;
     if (listener_.proxy_protocol == config::AcceptProxy::off) {
       say("note: without TLS or a PROXY header nothing tells a server name or a protocol");
       facts_.server_name.clear();
-      facts_.alpn.clear();
+      facts_.protocols.clear();
     } else {
       say("note: server name and protocol are what a PROXY header (version 2) says");
     }
@@ -148,13 +155,18 @@ class Explainer {
             ? file(0)
             : fmt::format("{} for clients that take ECDSA, else {}", file(0), file(1)),
         choice.by_name ? "" : " (the default)");
-    if (facts_.alpn.empty()) return true;
+    if (facts_.protocols.empty()) return true;
     if (settings.alpn.empty()) {
       say("protocol: none is agreed on, tls {} offers none", settings.name);
-      facts_.alpn.clear();
+      facts_.protocols.clear();
       return true;
     }
-    if (std::ranges::find(settings.alpn, facts_.alpn) != settings.alpn.end()) return true;
+    const auto agreed = std::ranges::find_first_of(settings.alpn, facts_.protocols);
+    if (agreed != settings.alpn.end()) {
+      if (facts_.protocols.size() > 1) say("protocol: {} is agreed on", *agreed);
+      facts_.protocols = {*agreed};
+      return true;
+    }
     say("protocol: the handshake fails, tls {} offers {}", settings.name,
         fmt::join(settings.alpn, ", "));
     return false;
@@ -162,7 +174,7 @@ class Explainer {
 
   void choose_route() {
     const RouteChoice choice = RouteTable(listener_, by_position(config_.upstreams))
-                                   .choose(facts_.server_name, facts_.alpn, facts_.client);
+                                   .choose(facts_.server_name, facts_.protocols, facts_.client);
     bool matched = false;
     for (std::size_t i = 0; i < listener_.routes.size() && !matched; ++i) {
       const config::Route& route = listener_.routes[i];
@@ -230,7 +242,7 @@ std::expected<Explanation, std::string> explain(const config::Config& config, co
     if (!name) return std::unexpected(name.error());
     facts.server_name = *name;
   }
-  facts.alpn = question.alpn;
+  facts.protocols.assign(question.alpn.begin(), question.alpn.end());
   if (!question.client.empty()) {
     const auto client = parse_client(question.client);
     if (!client) {

@@ -5,6 +5,7 @@
 
 #include <expected>
 #include <string>
+#include <vector>
 
 #include "config/config.hpp"
 
@@ -16,8 +17,8 @@ class TlsStore;
 struct ExplainQuestion {
   std::string listener{};
   std::string server_name{};
-  std::string alpn{};    // one protocol that the client offers
-  std::string client{};  // its address
+  std::vector<std::string> alpn{};  // the protocols that the client offers
+  std::string client{};             // its address
 };
 
 struct Explanation {

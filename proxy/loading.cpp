@@ -30,8 +30,9 @@ Loaded load(const std::string& path, const TlsStore& before) {
   config::LoadResult read = config::load_file(path);
   Loaded loaded;
   loaded.problems = std::move(read.problems);
-  loaded.files = std::move(read.files);
+  loaded.configuration_files = contents_of(read);
   if (!read.config) return loaded;
+  loaded.tls_files = contents_now(tls_files(*read.config));
   std::vector<config::Problem> problems;
   loaded.tls = TlsStore::make(*read.config, problems, before);
   add_source_lines(problems);

@@ -8,6 +8,7 @@
 
 #include "config/config.hpp"
 #include "config/diagnostic.hpp"
+#include "proxy/followed_content.hpp"
 #include "proxy/tls_store.hpp"
 
 namespace weir::proxy {
@@ -16,7 +17,10 @@ struct Loaded {
   std::shared_ptr<const config::Config> config;  // null when there is an error
   TlsStore tls;
   std::vector<config::Problem> problems;
-  std::vector<std::string> files;  // LoadResult::files
+  // What all that was loaded from, as it was then, for a FileWatch: the file itself and what it
+  // includes; certificates, keys and authorities (none where the file has errors).
+  std::vector<FollowedContent> configuration_files;
+  std::vector<FollowedContent> tls_files;
 };
 
 // `before`: what is in force, of which certificates that have not changed are taken.

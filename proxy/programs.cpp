@@ -10,8 +10,10 @@
 #include <cstdlib>
 #include <exception>
 #include <memory>
+#include <optional>
 #include <string>
 
+#include "config/change.hpp"
 #include "config/diagnostic.hpp"
 #include "config/json_schema.hpp"
 #include "config/reader.hpp"
@@ -21,7 +23,10 @@
 #include "proxy/loading.hpp"
 #include "proxy/log.hpp"
 #include "proxy/name_check.hpp"
+#include "proxy/plan.hpp"
 #include "proxy/problem_list.hpp"
+#include "proxy/reload_request.hpp"
+#include "proxy/running.hpp"
 #include "proxy/server.hpp"
 #include "proxy/version.hpp"
 
@@ -95,6 +100,58 @@ int explain(const CommandLine& command) {
   return explanation->has_upstream ? good : failed;
 }
 
+// Where the running weir is asked; or what is wrong, printed.
+std::optional<config::Address> admin_of(const CommandLine& command) {
+  if (command.admin) return command.admin;
+  const config::LoadResult read = config::load_file(command.config_path);
+  if (read.config && read.config->admin.bind) return read.config->admin.bind;
+  if (read.config) {
+    fmt::print(stderr, "weir: the admin address is off in {}\n", command.config_path);
+  } else {
+    print_problems(read.problems);
+    fmt::print(stderr, "weir: the running weir is found by {}, or by --admin\n",
+               command.config_path);
+  }
+  return std::nullopt;
+}
+
+int plan(const CommandLine& command) {
+  const Loaded loaded = load(command.plan_path);
+  print_problems(loaded.problems);
+  if (loaded.config == nullptr) return wrong;
+  const auto admin = admin_of(command);
+  if (!admin) return wrong;
+  const auto running = look_at_running(*admin);
+  if (!running) {
+    fmt::print(stderr, "weir: {}\n", running.error());
+    return command.exit_code ? wrong : failed;
+  }
+  // Read again, as the running one has been: then paths are from the root in both.
+  const auto wanted = config::load_checked(loaded.config->wording.yaml, command.plan_path).config;
+  const Plan plan = make_plan(config::changes(running->config, wanted.value()), running->live);
+  fmt::print("{}", command.plan_format == "json" ? plan_as_json(plan) : plan_as_text(plan));
+  return command.exit_code && !plan.lines.empty() ? failed : good;
+}
+
+int reload(const CommandLine& command) {
+  const auto admin = admin_of(command);
+  if (!admin) return wrong;
+  const auto result = request_reload(*admin);
+  if (!result) {
+    fmt::print(stderr, "weir: {}\n{}", result.error(),
+               command.admin ? ""
+                             : "Where it is the admin address that changes, name the present "
+                               "one by --admin.\n");
+    return failed;
+  }
+  if (result->is_good) {
+    fmt::print("reloaded\n");
+    return good;
+  }
+  fmt::print(stderr, "weir: not reloaded, the configuration in force stays\n{}\n", result->reason);
+  return failed;
+}
+
 config::Address loopback(std::uint16_t port) {
   return {config::Address::Kind::ipv4, "127.0.0.1", port};
 }
@@ -157,6 +214,10 @@ int dispatch(const CommandLine& command) {
       return show_config(command);
     case CommandLine::Command::explain:
       return explain(command);
+    case CommandLine::Command::plan:
+      return plan(command);
+    case CommandLine::Command::reload:
+      return reload(command);
     case CommandLine::Command::schema:
       fmt::print("{}", command.as_reference ? config::reference_page() : config::json_schema());
       return good;

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <functional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -32,8 +33,9 @@ class RouteTable {
   // `listener` must outlive it.
   RouteTable(const config::Listener& listener, const UpstreamNumbers& upstreams);
 
-  // `server_name` in lower case, empty when there was none.
-  RouteChoice choose(std::string_view server_name, std::string_view alpn,
+  // `server_name` in lower case, empty when there was none. `protocols`: the one that was agreed
+  // on, or all that the client offers to a server behind; a route matches by any of them.
+  RouteChoice choose(std::string_view server_name, std::span<const std::string_view> protocols,
                      const SocketAddress& client) const;
 
  private:
@@ -42,10 +44,11 @@ class RouteTable {
     RouteChoice choice;
   };
 
-  static bool matches(const config::RouteMatch& match, std::string_view alpn,
+  static bool matches(const config::RouteMatch& match, std::span<const std::string_view> protocols,
                       const SocketAddress& client);
-  void first_of(const std::vector<std::size_t>* candidates, std::string_view alpn,
-                const SocketAddress& client, std::size_t& first) const;
+  void first_of(const std::vector<std::size_t>* candidates,
+                std::span<const std::string_view> protocols, const SocketAddress& client,
+                std::size_t& first) const;
 
   struct TextHash : std::hash<std::string_view> {
     using is_transparent = void;
@@ -54,9 +57,10 @@ class RouteTable {
       std::unordered_map<std::string, std::vector<std::size_t>, TextHash, std::equal_to<>>;
 
   std::vector<Entry> entries_;
-  Index exact_;                        // routes by exact server name
-  Index suffix_;                       // by what follows "*."
-  std::vector<std::size_t> any_name_;  // routes without a server name
+  std::vector<std::string_view> protocols_;  // all that a route asks for, sorted
+  Index exact_;                              // routes by exact server name
+  Index suffix_;                             // by what follows "*."
+  std::vector<std::size_t> any_name_;        // routes without a server name
   RouteChoice fallback_;
 };
 

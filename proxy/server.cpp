@@ -27,7 +27,9 @@ Server::Server(Loaded loaded, LoadAgain load_again, Inheritance inheritance,
       signals_(io_),
       timer_(io_),
       started_(std::chrono::steady_clock::now()),
-      started_wall_(std::chrono::system_clock::now()) {
+      started_wall_(std::chrono::system_clock::now()),
+      configuration_watch_(io_, [this](const auto& paths) { configuration_changed(paths); }),
+      tls_watch_(io_, [this](const auto& paths) { certificates_changed(paths); }) {
   // A client that goes away is an error of one write, not a signal (OpenSSL's BIOs aside, all our
   // sends say so themselves; this is for pipes behind stdout).
   std::signal(SIGPIPE, SIG_IGN);
@@ -41,6 +43,7 @@ Server::Server(Loaded loaded, LoadAgain load_again, Inheritance inheritance,
   }
   follow_endpoints();
   change_to(*prepare(loaded));
+  follow_files(loaded);
 }
 
 Server::~Server() {
@@ -225,6 +228,8 @@ void Server::finish() {
   if (admin_) admin_->stop();
   for (const auto& worker : workers_) worker->stop();
   timer_.cancel();
+  configuration_watch_.stop();
+  tls_watch_.stop();
   boost::system::error_code ignored;
   signals_.cancel(ignored);
   access_log_.reset();

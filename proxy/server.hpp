@@ -1,7 +1,8 @@
 #pragma once
 // The running program: it builds everything from a configuration, owns it, and takes it through
 // its phases: starting, serving, draining, stopped; while it serves, another configuration can take
-// the place of the one in force (server_reload.cpp). Lives on the main thread; what other threads
+// the place of the one in force (server_reload.cpp), at a signal or when files change
+// (server_watch.cpp). Lives on the main thread; what other threads
 // ask of it is posted or atomic.
 
 #include <atomic>
@@ -26,6 +27,7 @@
 #include "proxy/discoverer.hpp"
 #include "proxy/endpoint_totals.hpp"
 #include "proxy/figures.hpp"
+#include "proxy/file_watch.hpp"
 #include "proxy/growing_table.hpp"
 #include "proxy/in_force.hpp"
 #include "proxy/inheritance.hpp"
@@ -62,9 +64,15 @@ class Server final : private pool::Workers, private WorkerHost, private AdminSou
   struct Change;
   using Numbers = std::map<std::string, std::size_t>;
 
+  // What changes by itself: server_watch.cpp.
+  void follow_files(Loaded& loaded);
+  void configuration_changed(const std::vector<std::string>& paths);
+  void certificates_changed(const std::vector<std::string>& paths);
+
   // From one configuration to another: server_reload.cpp.
   void reload();
-  void refuse(std::string why);
+  void accept(std::string_view what);
+  void refuse(std::string_view what, std::string why);
   std::shared_ptr<Change> prepare(const Loaded& loaded);
   void prepare_upstreams(const Loaded& loaded, Change& change) const;
   void prepare_listeners(const Loaded& loaded, Change& change) const;
@@ -103,6 +111,7 @@ class Server final : private pool::Workers, private WorkerHost, private AdminSou
   std::string metrics() override;
   bool ready() override { return phase_.load() == Phase::serving; }
   boost::json::value status() override;
+  std::string configuration() override { return in_force()->config->wording.yaml; }
   std::vector<ConnectionFacts> connections() override;
   bool kill(std::uint64_t id) override;
 
@@ -141,6 +150,8 @@ class Server final : private pool::Workers, private WorkerHost, private AdminSou
   std::unique_ptr<EndpointBooks> endpoint_books_;
   std::unique_ptr<Discoverer> discoverer_;
   std::unique_ptr<DescriptorWatch> descriptor_watch_;
+  FileWatch configuration_watch_;
+  FileWatch tls_watch_;
   std::unique_ptr<Admin> admin_;
 };
 

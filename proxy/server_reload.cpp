@@ -3,6 +3,7 @@
 // sockets opened. Then each worker goes over to the new rules between two turns of its loop, and
 // what did not change is not touched. A session goes on by the rules it was accepted under.
 
+#include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
@@ -104,18 +105,24 @@ void Server::reload() {
     return;
   }
   const auto began = std::chrono::steady_clock::now();
+  constexpr std::string_view stays = "not reloaded, the configuration in force stays";
   Loaded loaded = load_again_(in_force()->tls);
+  follow_files(loaded);
   const std::string problems = config::render(loaded.problems, false);
-  if (loaded.config == nullptr) return refuse(problems);
+  if (loaded.config == nullptr) return refuse(stays, problems);
   if (!problems.empty()) spdlog::warn("the configuration is odd:\n{}", problems);
   std::shared_ptr<Change> change;
   try {
     change = prepare(loaded);
   } catch (const std::exception& error) {
-    return refuse(error.what());
+    return refuse(stays, error.what());
   }
   change_to(*change);
   const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - began;
+  accept(fmt::format("reloaded in {:.1f} ms", took.count()));
+}
+
+void Server::accept(std::string_view what) {
   {
     const std::scoped_lock lock(mutex_);
     ++reloads_.good;
@@ -123,12 +130,12 @@ void Server::reload() {
     reloads_.last_good = std::chrono::system_clock::now();
     reloads_.why_refused.clear();
   }
-  spdlog::info("reloaded in {:.1f} ms", took.count());
+  spdlog::info("{}", what);
 }
 
-void Server::refuse(std::string why) {
+void Server::refuse(std::string_view what, std::string why) {
   while (why.ends_with('\n')) why.pop_back();
-  spdlog::error("not reloaded, the configuration in force stays:\n{}", why);
+  spdlog::error("{}:\n{}", what, why);
   const std::scoped_lock lock(mutex_);
   ++reloads_.refused;
   reloads_.last_was_good = false;

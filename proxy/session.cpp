@@ -54,6 +54,7 @@ void Session::end_with(Reason reason, std::string_view detail) {
 Task<> Session::set_up() {
   bool good = true;
   if (rules_->config.proxy_protocol != config::AcceptProxy::off) good = co_await read_header();
+  if (good && rules_->config.passthrough) good = co_await read_hello();
   if (rules_->tls != nullptr) {
     if (good) good = co_await shake_hands();
     listener_.handshake_ended();
@@ -122,17 +123,7 @@ Task<bool> Session::shake_hands() {
 }
 
 bool Session::choose_route() {
-  std::string_view server_name;
-  std::string_view alpn;
-  if (tls_) {
-    server_name = tls_->server_name;
-    alpn = tls_->alpn;
-  } else if (header_) {
-    // What whoever ended the TLS says of it.
-    server_name = header_->authority;
-    alpn = header_->alpn;
-  }
-  choice_ = rules_->routes.choose(server_name, alpn, address_);
+  choice_ = rules_->routes.choose(server_name(), protocols(), address_);
   if (choice_.upstream == RouteChoice::no_upstream) return false;
   connections_ = &worker_.connections(choice_.upstream);
   upstream_rules_ = connections_->rules();
@@ -208,9 +199,7 @@ std::uint64_t Session::balance_key() const {
   const config::Upstream& upstream = upstream_rules_->config;
   if (upstream.balance != config::Balance::hash) return 0;
   if (upstream.hash_on == config::HashOn::server_name) {
-    return pool::stable_hash(tls_      ? std::string_view(tls_->server_name)
-                             : header_ ? std::string_view(header_->authority)
-                                       : std::string_view());
+    return pool::stable_hash(server_name());
   }
   const std::size_t length = address_.family == SocketAddress::Family::ipv4   ? 4
                              : address_.family == SocketAddress::Family::ipv6 ? 16
@@ -242,7 +231,9 @@ void Session::open_tunnel() {
                   pool.mode == config::PoolMode::reset ? Tunnel::ClientEnd::ends
                                                        : Tunnel::ClientEnd::is_passed_on);
   set_deadline();
-  tunnel_->start(lease_->take_greeting());
+  const std::span<const std::byte> heard = hello_ ? hello_->seen() : std::span<const std::byte>();
+  tunnel_->start(lease_->take_greeting(), heard);
+  hello_.reset();
 }
 
 void Session::stream_ready(Stream&) {
@@ -456,6 +447,10 @@ ConnectionFacts Session::facts() const {
     facts.tls_version = tls_->version;
     facts.tls_cipher = tls_->cipher;
   }
+  if (offer_) {
+    facts.server_name = offer_->server_name;
+    facts.alpn = offer_->protocols;
+  }
   facts.detail = detail_;
   facts.accepted_at = accepted_wall_;
   facts.age = now - accepted_at_;
@@ -466,6 +461,8 @@ ConnectionFacts Session::facts() const {
   if (tunnel_) {
     facts.client_received = facts.server_sent = tunnel_->bytes(Flow::to_server);
     facts.client_sent = facts.server_received = tunnel_->bytes(Flow::to_client);
+  } else if (hello_) {
+    facts.client_received = hello_->seen().size();
   }
   facts.attempts = attempts_;
   return facts;
@@ -478,6 +475,8 @@ void Session::end(Reason reason, bool abrupt) {
   clear();
   ConnectionFacts facts = this->facts();
   facts.outcome = outcome(reason);
+  // No tunnel has counted them.
+  if (hello_ && !tunnel_) listener_.counters().client_received.add(facts.client_received);
   if (endpoint_counters_ != nullptr) endpoint_counters_->sessions.subtract();
   if (abrupt) {
     client_.abort();

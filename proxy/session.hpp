@@ -1,8 +1,8 @@
 #pragma once
 // One client connection from accept to close. Setting it up is one coroutine that reads top to
-// bottom (PROXY header, handshake, route, lease); then the coroutine ends and the session is a
-// tunnel with deadlines. It ends with exactly one outcome, which is counted and logged here and
-// nowhere else. Confined to its worker, which owns it.
+// bottom (PROXY header, ClientHello or handshake, route, lease); then the coroutine ends and the
+// session is a tunnel with deadlines. It ends with exactly one outcome, which is counted and logged
+// here and nowhere else. Confined to its worker, which owns it.
 
 #include <boost/intrusive/list.hpp>
 #include <memory>
@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "proxy/client_hello_reader.hpp"
 #include "proxy/connection_facts.hpp"
 #include "proxy/connections.hpp"
 #include "proxy/deadlines.hpp"
@@ -25,6 +26,13 @@
 namespace weir::proxy {
 
 class Worker;
+
+// What a ClientHello says that is not answered here.
+struct TlsOffer {
+  std::string server_name;
+  std::string protocols;  // as far as they fit, with commas
+  bool is_one_protocol = false;
+};
 
 class Session final : public boost::intrusive::list_base_hook<>,
                       public Disposable,
@@ -55,7 +63,11 @@ class Session final : public boost::intrusive::list_base_hook<>,
   Task<> set_up_again();
   Task<bool> read_header();
   std::optional<bool> judge_header();
+  Task<bool> read_hello();
+  std::optional<bool> judge_hello();
   Task<bool> shake_hands();
+  std::string_view server_name() const;
+  std::vector<std::string_view> protocols() const;
   bool choose_route();
   Task<bool> find_server();
   Task<bool> lease_connection();
@@ -119,6 +131,8 @@ class Session final : public boost::intrusive::list_base_hook<>,
   std::vector<pool::EndpointIndex> tried_;
   std::unique_ptr<TlsFacts> tls_;
   std::unique_ptr<ProxyHeader> header_;
+  std::unique_ptr<ClientHelloReader> hello_;  // of TLS that is passed through, until it is sent
+  std::unique_ptr<TlsOffer> offer_;           // what it has said
   std::string detail_;
   std::chrono::system_clock::time_point accepted_wall_;
 };

@@ -172,6 +172,11 @@ std::string Session::header_for_server() const {
     facts.authority = header_->authority;
     facts.alpn = header_->alpn;
   }
+  if (offer_) {
+    facts.authority = offer_->server_name;
+    // Which of several will be spoken is the server's choice.
+    facts.alpn = offer_->is_one_protocol ? offer_->protocols : std::string();
+  }
   if (header_ && !header_->unique_id.empty()) {
     facts.unique_id = header_->unique_id;
   } else {

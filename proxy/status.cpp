@@ -30,7 +30,9 @@ json::object listener_status(const FigureSources& sources, std::size_t place) {
   }
   return {{"name", config.name},
           {"addresses", std::move(addresses)},
-          {"tls", config.tls.empty() ? "off" : config.tls},
+          {"tls", config.passthrough   ? "passthrough"
+                  : config.tls.empty() ? "off"
+                                       : config.tls},
           {"accepted", accepted},
           {"open", open}};
 }
@@ -43,6 +45,7 @@ json::object upstream_status(const pool::Upstream& upstream) {
       const pool::Endpoint& endpoint = *ledger.endpoint(i);
       const pool::EndpointCounts& counts = ledger.counts(i);
       endpoints.push_back(json::object{{"address", endpoint.name},
+                                       {"configured", endpoint.written},
                                        {"tier", endpoint.tier},
                                        {"weight", endpoint.weight},
                                        {"healthy", ledger.healthy(i)},

@@ -16,10 +16,10 @@
 #include <optional>
 #include <unordered_map>
 
-#include "proxy/client_hello.hpp"
 #include "proxy/stream.hpp"
 #include "proxy/ticket_keys.hpp"
 #include "proxy/tls_certificate.hpp"
+#include "proxy/tls_offer.hpp"
 #include "proxy/tls_provider.hpp"
 
 namespace weir::proxy {

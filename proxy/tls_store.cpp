@@ -99,6 +99,19 @@ TlsStore TlsStore::make(const config::Config& config, std::vector<config::Proble
   return store;
 }
 
+TlsStore TlsStore::renewed(const config::Config& config,
+                           std::vector<config::Problem>& problems) const {
+  TlsStore store = make(config, problems, *this);
+  // With the old digest, so that they are tried again.
+  for (auto& [name, made] : store.servers_) {
+    if (made.object == nullptr) made = servers_.at(name);
+  }
+  for (auto& [name, made] : store.clients_) {
+    if (made.object == nullptr) made = clients_.at(name);
+  }
+  return store;
+}
+
 std::shared_ptr<const TlsServer> TlsStore::server(const std::string& settings) const {
   const auto found = servers_.find(settings);
   return found == servers_.end() ? nullptr : found->second.object;

@@ -22,6 +22,10 @@ class TlsStore {
   static TlsStore make(const config::Config& config, std::vector<config::Problem>& problems,
                        const TlsStore& before = {});
 
+  // The same, of the configuration that this store is of, where files have changed: what is wrong
+  // with their new contents is reported, and what was made of the old ones stays.
+  TlsStore renewed(const config::Config& config, std::vector<config::Problem>& problems) const;
+
   // Null: there are no such settings, or the upstream has plaintext endpoints.
   std::shared_ptr<const TlsServer> server(const std::string& settings) const;
   std::shared_ptr<const TlsClient> client(const std::string& upstream) const;

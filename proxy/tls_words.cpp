@@ -7,9 +7,9 @@
 #include <array>
 #include <cstring>
 
-#include "proxy/client_hello.hpp"
 #include "proxy/stream.hpp"
 #include "proxy/tls.hpp"
+#include "proxy/tls_offer.hpp"
 
 namespace weir::proxy {
 namespace {

@@ -20,16 +20,23 @@ Tunnel::~Tunnel() {
   for (Direction& direction : directions_) loop_.pipes().give_back(std::move(direction.pipe));
 }
 
-void Tunnel::start(std::string_view greeting) {
+void Tunnel::start(std::string_view greeting, std::span<const std::byte> heard) {
   started_ = true;
   for (Direction& direction : directions_) direction.from.change_owner(*this);
-  if (!greeting.empty()) {
-    Direction& direction = directions_[index(Flow::to_client)];
-    direction.bytes += greeting.size();
-    owner_.bytes_moved(direction.flow, greeting.size());
-    if (!direction.to.write(std::as_bytes(std::span(greeting)))) return broken(direction.to);
-  }
+  if (!deliver(Flow::to_client, std::as_bytes(std::span(greeting)))) return;
+  if (!deliver(Flow::to_server, heard)) return;
   pump_both();
+}
+
+// What was read before there was a tunnel. False: the tunnel is over.
+bool Tunnel::deliver(Flow flow, std::span<const std::byte> bytes) {
+  if (bytes.empty()) return true;
+  Direction& direction = directions_[index(flow)];
+  direction.bytes += bytes.size();
+  last_flow_ = flow;
+  owner_.bytes_moved(flow, bytes.size());
+  if (!direction.to.write(bytes)) return broken(direction.to), false;
+  return true;
 }
 
 void Tunnel::give_server_back() {

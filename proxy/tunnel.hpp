@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string_view>
 
 #include "proxy/event_loop.hpp"
@@ -61,8 +62,8 @@ class Tunnel final : public StreamOwner, private Unfinished {
   ~Tunnel();
 
   // Takes what is already there, then waits for more. May end at once. `greeting` is what the
-  // server has said already: it goes first.
-  void start(std::string_view greeting = {});
+  // server has said already, `heard` what was read of the client: they go first.
+  void start(std::string_view greeting = {}, std::span<const std::byte> heard = {});
   // Does nothing from now on, without a call to the owner.
   void stop();
 
@@ -115,6 +116,7 @@ class Tunnel final : public StreamOwner, private Unfinished {
 
   void stream_ready(Stream& stream) override;
   void go_on() override;
+  bool deliver(Flow flow, std::span<const std::byte> bytes);
   void pump_both();
   bool pump(Direction& direction);
   bool pass_waiting_on(Direction& direction);

@@ -60,8 +60,9 @@ void match_route(benchmark::State& state) {
   }
   const RouteTable table(listener, by_position(upstreams));
   const std::string name = fmt::format("host{}.example", state.range(0) - 1);
+  const std::vector<std::string_view> protocols{"h2"};
   const SocketAddress client;
-  for (auto _ : state) benchmark::DoNotOptimize(table.choose(name, "h2", client));
+  for (auto _ : state) benchmark::DoNotOptimize(table.choose(name, protocols, client));
 }
 BENCHMARK(match_route)->Arg(10)->Arg(1000);
 

@@ -119,6 +119,20 @@ TEST(Effective, LoadsAgainToTheSame) {
   EXPECT_FALSE(after.admin.bind);
 }
 
+TEST(Effective, StaysWithTheConfigurationAndLoadsToAnEqualOne) {
+  std::vector<std::string> texts = example_texts();
+  texts.insert(texts.end(), {smallest, rich});
+  for (const std::string& text : texts) {
+    const std::optional<Config> config = load(text).config;
+    ASSERT_TRUE(config) << text;
+    EXPECT_EQ(config->wording.yaml, shown(text));
+    const std::optional<Config> again = load(config->wording.yaml).config;
+    ASSERT_TRUE(again) << config->wording.yaml;
+    EXPECT_TRUE(*again == *config) << config->wording.yaml;
+    EXPECT_EQ(again->wording.yaml, config->wording.yaml);
+  }
+}
+
 TEST(Effective, KeepsItsMeaningWithEveryDefault) {
   std::vector<std::string> texts = example_texts();
   texts.insert(texts.end(), {smallest, rich});
@@ -143,7 +157,8 @@ TEST(Effective, ShowsEveryKeyAndWhereItComesFrom) {
   EXPECT_THAT(all, HasSubstr("      - address: \"10.0.0.5:9000\"  # weir.yaml:9\n"
                              "        weight: 1  # default\n"));
   EXPECT_THAT(all, HasSubstr("    # health_check: not set\n"));
-  EXPECT_THAT(all, Not(HasSubstr("watch")));
+  EXPECT_THAT(all, HasSubstr("watch: false  # default\n"));
+  EXPECT_THAT(all, Not(HasSubstr("connection_metrics")));
   for (const Key& key : all_keys()) {
     const bool is_inside = key.path.starts_with("tls.") || key.path.contains("health_check") ||
                            key.path.contains("routes[]") || key.path.contains(".tls.") ||
@@ -182,6 +197,22 @@ TEST(Effective, BreaksLongListsAndLetsNoFileNameIn) {
   EXPECT_THAT(result.text.value(),
               HasSubstr("    trusted:\n      - \"10.0.0.0/16\"  # a?b: c:5\n"));
   EXPECT_EQ(config_of(*result.text).listeners[0].trusted.size(), 10U);
+}
+
+TEST(Effective, LoadsAgainWhenItsFilesAreGone) {
+  std::string text;
+  {
+    const TemporaryFile file("gone.pem");
+    text = config_of(replaced(smallest, "    upstream", "    tls: public\n    upstream") +
+                     "tls:\n  public:\n    certificates: [ { cert: " + file.path() +
+                     ", key: /dev/zero } ]\n")
+               .wording.yaml;
+  }
+  EXPECT_FALSE(load(text).config);
+  const LoadResult again = load_checked(text, "");
+  EXPECT_THAT(again.problems, testing::IsEmpty());
+  EXPECT_EQ(again.config.value().tls.size(), 1U);
+  EXPECT_FALSE(load_checked("version: 1\nlisten: {}\n", "").config);
 }
 
 TEST(Effective, IsNothingWhereThereIsAnError) {

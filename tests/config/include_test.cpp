@@ -14,12 +14,17 @@ namespace {
 using testing::Contains;
 using testing::ElementsAre;
 using testing::IsEmpty;
-using testing::IsSupersetOf;
 
 namespace fs = std::filesystem;
 
 const std::string web = "listeners:\n  web: { bind: \"127.0.0.1:0\", upstream: api }\n";
 const std::string api = "upstreams:\n  api: { endpoints: [{ address: \"10.0.0.5:9000\" }] }\n";
+
+std::vector<std::string> paths_of(const LoadResult& result) {
+  std::vector<std::string> paths;
+  for (const FileRead& file : result.files) paths.push_back(file.path);
+  return paths;
+}
 
 // A directory with files, while a test runs.
 class Include : public testing::Test {
@@ -81,9 +86,8 @@ TEST_F(Include, MergesListenersUpstreamsAndTls) {
   EXPECT_EQ(config.upstreams[0].name, "own");
   EXPECT_EQ(config.upstreams[1].name, "api");
   EXPECT_EQ(config.tls.at("public").certificates[0].cert, path("pem/a"));
-  EXPECT_THAT(result.files,
-              ElementsAre(path("weir.yaml"), path("conf.d/"), path("conf.d/10-web.yaml"),
-                          path("conf.d/20-api.yaml"), path("tls.yaml")));
+  EXPECT_THAT(paths_of(result), ElementsAre(path("weir.yaml"), path("conf.d/10-web.yaml"),
+                                            path("conf.d/20-api.yaml"), path("tls.yaml")));
 }
 
 TEST_F(Include, IsRelativeToTheFileThatSaysIt) {
@@ -99,7 +103,31 @@ TEST_F(Include, FindsPatternsInDirectories) {
   write("teams/z/other", "");
   const LoadResult result = load_main("include: [\"teams/[xyz]/weir.yaml\"]\n");
   EXPECT_EQ(shown(result), "");
-  EXPECT_THAT(result.files, IsSupersetOf({path("teams/"), path("teams/y/weir.yaml")}));
+  EXPECT_THAT(paths_of(result), Contains(path("teams/y/weir.yaml")));
+}
+
+TEST_F(Include, TellsWhatItHasReadAndWhere) {
+  write("conf.d/api.yaml", api);
+  write("conf.d/old", "nonsense");
+  std::filesystem::create_symlink("conf.d/api.yaml", path("same.yaml"));
+  const LoadResult result = load_main("include: [\"conf.d/*.yaml\", same.yaml, absent]\n" + web);
+  EXPECT_THAT(paths_of(result), ElementsAre(path("weir.yaml"), path("conf.d/api.yaml"),
+                                            path("same.yaml"), path("absent")));
+  EXPECT_EQ(*result.files[1].text, api);
+  EXPECT_EQ(result.files[2].text, result.files[1].text);
+  EXPECT_EQ(result.files[3].text, nullptr);
+  ASSERT_EQ(result.patterns.size(), 1U);
+  EXPECT_EQ(result.patterns[0].directory, path(""));
+  EXPECT_EQ(result.patterns[0].pattern, "conf.d/*.yaml");
+  EXPECT_THAT(result.patterns[0].found.files, ElementsAre(path("conf.d/api.yaml")));
+}
+
+TEST_F(Include, TellsWhereItLooksEvenInTheWorkingDirectory) {
+  const LoadResult result =
+      load_text("version: 1\ninclude: [\"absent.d/*\", absent]\n" + web + api, "weir.yaml");
+  ASSERT_EQ(result.patterns.size(), 1U);
+  EXPECT_TRUE(fs::equivalent(result.patterns[0].directory, "."));
+  EXPECT_EQ(result.files.at(1).text, nullptr);
 }
 
 TEST_F(Include, ReplacesTheEnvironmentInPaths) {
@@ -177,7 +205,7 @@ TEST_F(Include, TakesTheVersionOfTheFirstFileOnly) {
 TEST_F(Include, ReportsWhatCannotBeReadAndNoFalseReference) {
   const LoadResult absent = load_main("include: [absent.yaml]\n" + web);
   EXPECT_THAT(absent.problems, ElementsAre(error_at(2, 11, "No such file or directory")));
-  EXPECT_THAT(absent.files, Contains(path("absent.yaml")));
+  EXPECT_THAT(paths_of(absent), Contains(path("absent.yaml")));
   EXPECT_THAT(load_main("include: [\"/\"]\n" + web).problems,
               ElementsAre(error_at(2, 11, "Is a directory")));
   EXPECT_THAT(load_main("include: [/dev/zero]\n" + web).problems,
@@ -196,7 +224,8 @@ TEST_F(Include, AcceptsNothingToInclude) {
   const LoadResult result = load_main("include: [conf.d/*.yaml]\n" + web + api);
   EXPECT_TRUE(result.config);
   EXPECT_THAT(result.problems, ElementsAre(warning_at(2, 11, "no file matches `conf.d/*.yaml`")));
-  EXPECT_THAT(result.files, Contains(path("conf.d/")));
+  ASSERT_EQ(result.patterns.size(), 1U);
+  EXPECT_THAT(result.patterns[0].found.files, IsEmpty());
 }
 
 TEST_F(Include, IsAListOfPaths) {
@@ -214,7 +243,7 @@ TEST_F(Include, TriesAtMostAThousandFilesAndPatterns) {
     std::string list = item;
     for (int i = 0; i < 10'000; ++i) list += "," + item;
     const LoadResult result = load_main("include: [" + list + "]\n" + web + api);
-    EXPECT_LE(result.files.size(), 1001U);
+    EXPECT_LE(result.files.size() + result.patterns.size(), 1001U);
     EXPECT_FALSE(result.config);
   }
 }

@@ -65,5 +65,21 @@ TEST(Oddity, IsTlsThatTrustsAnybody) {
   EXPECT_THAT(result.problems, ElementsAre(warning_at(10, 47, "certificates are not verified")));
 }
 
+TEST(Oddity, IsTlsInTls) {
+  const auto problems_with = [](const std::string& listener) {
+    const std::string text = smallest + "    tls: { server_name: api.internal }\n  b:\n" +
+                             "    endpoints: [{ address: \"127.0.0.1:1\" }]\n";
+    return problems_of(replaced(text, "    upstream: api\n", listener));
+  };
+  const auto odd = ElementsAre(warning_at(5, 10, "upstream `api` wraps it in TLS of its own"));
+  EXPECT_THAT(problems_with("    tls: passthrough\n    upstream: api\n"
+                            "    routes: [{ match: { alpn: h2 }, upstream: b }]\n"),
+              odd);
+  EXPECT_THAT(problems_with("    tls: passthrough\n    upstream: b\n"
+                            "    routes: [{ match: { alpn: h2 }, upstream: api }]\n"),
+              odd);
+  EXPECT_THAT(problems_with("    upstream: b\n    routes: [{ upstream: api }]\n"), IsEmpty());
+}
+
 }  // namespace
 }  // namespace weir::config

@@ -82,6 +82,10 @@ TEST(Validate, WarnsOfUnreachableRoutes) {
   EXPECT_THAT(problems_of(replaced(smallest, "    upstream: api",
                                    "    routes: [{match: {server_name: a.x}, upstream: api}]")),
               ElementsAre(warning_at(5, 14, "has no `tls`, so it never knows a server name")));
+  EXPECT_THAT(problems_of(replaced(smallest, "    upstream: api",
+                                   "    tls: passthrough\n    routes: [{match: {server_name: a.x, "
+                                   "alpn: mqtt}, upstream: api}]")),
+              IsEmpty());
 }
 
 TEST(Validate, DoesNotJudgeRoutesWithFaults) {

@@ -88,9 +88,6 @@ BROKEN = {
         changed('"127.0.0.1:9000"', '"127.0.0.1:9000"\n        weight: §-1'), ["weight|-1"]),
     "no such version": (
         changed('version: 1', 'version: §2'), ["version|2"]),
-    "not supported yet": (
-        changed('    mode: tcp', '    tls: §passthrough\n    mode: tcp'),
-        ["not supported yet"]),
     "a whole key that is not supported yet": (
         changed('    mode: tcp', '    §allow: ["10.0.0.0/8"]\n    mode: tcp'),
         ["not supported yet"]),

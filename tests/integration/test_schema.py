@@ -89,8 +89,6 @@ BROKEN = {
     "a word that is none of those": (
         changed("    endpoints:", "    balance: fair\n    endpoints:"), "/upstreams/api/balance"),
     "a word that is not supported yet": (changed("mode: tcp", "mode: http"), "/listeners/web/mode"),
-    "a name that is not supported yet": (
-        changed("mode: tcp", "tls: passthrough"), "/listeners/web/tls"),
     "a key that is not supported yet": (
         changed("mode: tcp", 'allow: ["10.0.0.0/8"]'), "/listeners/web/allow"),
     "an address without a port": (

@@ -21,6 +21,7 @@ class Source final : public AdminSource {
   std::string metrics() override { return "weir_workers 1\n"; }
   bool ready() override { return is_ready; }
   boost::json::value status() override { return boost::json::object{{"phase", "serving"}}; }
+  std::string configuration() override { return yaml; }
   std::vector<ConnectionFacts> connections() override { return open; }
   bool kill(std::uint64_t id) override {
     killed = id;
@@ -28,6 +29,7 @@ class Source final : public AdminSource {
   }
 
   bool is_ready = true;
+  std::string yaml = "version: 1\n";
   std::uint64_t killed = 0;
   std::vector<ConnectionFacts> open;
 };
@@ -74,6 +76,14 @@ TEST_F(AdminTest, ServesMetricsAsTextFormat) {
   const HttpResponse response = get("/metrics");
   EXPECT_EQ(response[http::field::content_type], "text/plain; version=0.0.4; charset=utf-8");
   EXPECT_EQ(response.body(), "weir_workers 1\n");
+}
+
+TEST_F(AdminTest, ServesTheConfigurationInForce) {
+  EXPECT_EQ(get("/config").body(), "version: 1\n");
+  EXPECT_EQ(get("/config")[http::field::content_type], "application/yaml");
+  EXPECT_EQ(ask(http::verb::put, "/config").result(), http::status::method_not_allowed);
+  source_.yaml.clear();
+  EXPECT_EQ(get("/config").result(), http::status::not_found);
 }
 
 TEST_F(AdminTest, KnowsItsPathsAndMethods) {

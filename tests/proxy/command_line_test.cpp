@@ -46,6 +46,21 @@ TEST(CommandLine, TakesTheDemosPorts) {
   EXPECT_EQ(line.demo_admin_port, 3);
 }
 
+TEST(CommandLine, TakesWhatToPlanAndWhomToAsk) {
+  const auto line =
+      parse({"plan", "new.yaml", "-c", "x.yaml", "--exit-code", "--format", "json"}).value();
+  EXPECT_EQ(line.command, CommandLine::Command::plan);
+  EXPECT_EQ(line.plan_path, "new.yaml");
+  EXPECT_EQ(line.config_path, "x.yaml");
+  EXPECT_TRUE(line.exit_code);
+  EXPECT_EQ(line.plan_format, "json");
+  EXPECT_FALSE(line.admin);
+  EXPECT_EQ(parse({"plan", "new.yaml", "--admin", "unix:/a"}).value().admin->text(), "unix:/a");
+  EXPECT_EQ(parse({"plan"}).error().status, 2);
+  EXPECT_EQ(parse({"plan", "x", "--admin", "nowhere"}).error().status, 2);
+  EXPECT_EQ(parse({"plan", "x", "--admin", "unix:/a", "-c", "x"}).error().status, 2);
+}
+
 TEST(CommandLine, TakesTheConnectionToExplain) {
   const auto line = parse({"explain", "--listener", "web", "--server-name", "a.example", "--alpn",
                            "h2", "--client", "10.0.0.1", "-c", "x.yaml"})
@@ -53,7 +68,7 @@ TEST(CommandLine, TakesTheConnectionToExplain) {
   EXPECT_EQ(line.command, CommandLine::Command::explain);
   EXPECT_EQ(line.question.listener, "web");
   EXPECT_EQ(line.question.server_name, "a.example");
-  EXPECT_EQ(line.question.alpn, "h2");
+  EXPECT_EQ(line.question.alpn, std::vector<std::string>{"h2"});
   EXPECT_EQ(line.question.client, "10.0.0.1");
   EXPECT_EQ(line.config_path, "x.yaml");
   EXPECT_EQ(parse({"explain"}).error().status, 2);
@@ -78,7 +93,7 @@ TEST(CommandLine, SuggestsANearCommand) {
 }
 
 TEST(CommandLine, SaysWhatIsNotSupportedYet) {
-  for (const char* word : {"plan", "reload", "top", "kill"}) {
+  for (const char* word : {"drain", "status", "top", "kill"}) {
     const Answer answer = parse({word}).error();
     EXPECT_EQ(answer.status, 2) << word;
     EXPECT_THAT(answer.text, testing::HasSubstr("not supported yet")) << word;

@@ -75,7 +75,7 @@ TEST_F(ExplainTest, TellsTheWholeWay) {
   later.tier = 1;
   later.weight = 2;
   const Explanation told =
-      ask({.server_name = "A.localhost", .alpn = "mqtt", .client = "10.2.0.1"}).value();
+      ask({.server_name = "A.localhost", .alpn = {"mqtt"}, .client = "10.2.0.1"}).value();
   EXPECT_TRUE(told.has_upstream);
   EXPECT_EQ(told.text, R"(listener web: 127.0.0.1:8443, tls public
 certificate: demo.pem
@@ -122,10 +122,13 @@ TEST_F(ExplainTest, KnowsWhichCertificateIsShown) {
 TEST_F(ExplainTest, KnowsWhichProtocolIsAgreedOn) {
   config::TlsSettings& settings = terminate_tls();
   add_route("a", {.alpn = {"h2"}});
-  EXPECT_THAT(ask({.alpn = "h2"}).value().text, HasSubstr("tls public offers none\nroute 1: no,"));
+  EXPECT_THAT(ask({.alpn = {"h2"}}).value().text,
+              HasSubstr("tls public offers none\nroute 1: no,"));
   settings.alpn = {"http/1.1"};
-  const Explanation told = ask({.alpn = "h2"}).value();
+  const Explanation told = ask({.alpn = {"h2"}}).value();
   EXPECT_FALSE(told.has_upstream);
+  EXPECT_THAT(ask({.alpn = {"h2", "http/1.1"}}).value().text,
+              HasSubstr("protocol: http/1.1 is agreed on\nroute 1: no,"));
   EXPECT_THAT(told.text, HasSubstr("the handshake fails, tls public offers http/1.1\n"));
   EXPECT_THAT(told.text, Not(HasSubstr("route")));
 }
@@ -137,6 +140,21 @@ TEST_F(ExplainTest, KnowsWhatAListenerWithoutTlsCannotKnow) {
   const Explanation told = ask({.server_name = "a.example"}).value();
   EXPECT_TRUE(told.has_upstream);
   EXPECT_THAT(told.text, HasSubstr("127.0.0.1:8443, proxy_protocol require\n"));
+}
+
+TEST_F(ExplainTest, KnowsThatAServerBehindChoosesTheProtocol) {
+  listener().passthrough = true;
+  add_route("a", {.alpn = {"mqtt"}});
+  add_route("b", {.server_name = {"b.example"}, .alpn = {"http/1.1"}});
+  const Explanation told = ask({.server_name = "b.example", .alpn = {"h2", "http/1.1"}}).value();
+  EXPECT_EQ(told.text, R"(listener web: 127.0.0.1:8443, tls passthrough
+certificate: that of the server, TLS passes through
+route 1: no, the protocol h2, http/1.1 is not mqtt
+route 2: matches
+upstream: b, balance round_robin
+  tier 0: 10.0.0.5:9000
+)");
+  EXPECT_FALSE(ask({}).value().has_upstream);
 }
 
 TEST_F(ExplainTest, SeesAMappedAddressAsTheServerDoes) {
@@ -161,7 +179,10 @@ TEST_F(ExplainTest, AgreesWithTheRouteTable) {
   listener().proxy_protocol = config::AcceptProxy::accept;
   const std::vector<config::Network> networks{config::parse_network("10.0.0.0/16").value(),
                                               config::parse_network("::/0").value()};
+  const std::vector<std::string> both{"mqtt", "h2"};
+  const std::vector<std::string> none;
   for (int round = 0; round < 300; ++round) {
+    listener().passthrough = random() % 2 == 0;
     listener().routes.clear();
     for (std::size_t i = 0; i < 4; ++i) {
       config::RouteMatch match;
@@ -171,7 +192,7 @@ TEST_F(ExplainTest, AgreesWithTheRouteTable) {
       add_route(config_.upstreams[random() % 3].name, match, fmt::format("r{}", i));
     }
     const Explanation told = ask({.server_name = names[random() % 3],
-                                  .alpn = random() % 2 == 0 ? "h2" : "",
+                                  .alpn = random() % 2 == 0 ? both : none,
                                   .client = addresses[random() % 4]})
                                  .value();
     std::string chosen;

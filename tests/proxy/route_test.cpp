@@ -33,10 +33,11 @@ class RouteTest : public testing::Test {
     listener_.upstream = "fallback";
   }
 
-  std::string choose(std::string_view server_name, std::string_view alpn = "",
+  std::string choose(std::string_view server_name,
+                     const std::vector<std::string_view>& protocols = {},
                      const char* ip = "192.0.2.1") {
     const RouteTable table(listener_, by_position(upstreams_));
-    const RouteChoice choice = table.choose(server_name, alpn, client(ip));
+    const RouteChoice choice = table.choose(server_name, protocols, client(ip));
     return choice.upstream == RouteChoice::no_upstream ? "" : upstreams_[choice.upstream].name;
   }
 
@@ -71,9 +72,17 @@ TEST_F(RouteTest, WantsEveryCondition) {
                             {.server_name = {"a.example"},
                              .alpn = {"mqtt"},
                              .client = {config::parse_network("10.0.0.0/8").value()}})};
-  EXPECT_EQ(choose("a.example", "mqtt", "10.1.2.3"), "a");
-  EXPECT_EQ(choose("a.example", "http/1.1", "10.1.2.3"), "fallback");
-  EXPECT_EQ(choose("a.example", "mqtt", "11.1.2.3"), "fallback");
+  EXPECT_EQ(choose("a.example", {"mqtt"}, "10.1.2.3"), "a");
+  EXPECT_EQ(choose("a.example", {"http/1.1"}, "10.1.2.3"), "fallback");
+  EXPECT_EQ(choose("a.example", {"mqtt"}, "11.1.2.3"), "fallback");
+}
+
+TEST_F(RouteTest, MatchesAnyProtocolThatIsOffered) {
+  listener_.routes = {route("", "a", {.alpn = {"mqtt", "h2"}})};
+  EXPECT_EQ(choose("", {"http/1.1", "h2"}), "a");
+  EXPECT_EQ(choose("", {"h2", "http/1.1"}), "a");
+  EXPECT_EQ(choose("", {"http/1.1", "http/1.0"}), "fallback");
+  EXPECT_EQ(choose(""), "fallback");
 }
 
 TEST_F(RouteTest, HasNoUpstreamWithoutADefault) {

@@ -117,6 +117,26 @@ TEST_F(TunnelTest, DeliversTheGreetingFirst) {
   EXPECT_EQ(moved_[1], 15U);
 }
 
+TEST_F(TunnelTest, DeliversWhatWasReadOfTheClientFirst) {
+  const std::string hello = noise(64 * 1024, 7);
+  ASSERT_TRUE(client_.send("more"));
+  tunnel_->start({}, std::as_bytes(std::span(hello)));
+  std::string got;
+  hand_.until([&] { return (got += server_.receive()) == hello + "more"; });
+  EXPECT_EQ(moved_[0], hello.size() + 4);
+  EXPECT_EQ(tunnel_->bytes(Flow::to_server), hello.size() + 4);
+  EXPECT_FALSE(tunnel_->server_spoke_last());
+}
+
+// It has been said to the server, which may have acted on it.
+TEST_F(TunnelTest, DoesNotTakeWhatWasReadElsewhere) {
+  elsewhere_ = true;
+  tunnel_->start({}, std::as_bytes(std::span("hello", 5)));
+  ::shutdown(server_.far, SHUT_WR);
+  hand_.until([&] { return half_closes_ == 1; });
+  EXPECT_EQ(asked_elsewhere_, 0);
+}
+
 // A server that is lent again: the client's end is the end of the tunnel, not of the stream.
 class LentAgain : public TunnelTest {
  protected:

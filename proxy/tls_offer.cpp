@@ -1,4 +1,4 @@
-#include "proxy/client_hello.hpp"
+#include "proxy/tls_offer.hpp"
 
 #include <openssl/ssl.h>
 
