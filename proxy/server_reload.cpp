@@ -114,6 +114,11 @@ void Server::reload() {
     spdlog::warn("not reloaded: weir does not serve any more");
     return;
   }
+  // What it reads is what is there now, or a moment earlier; and sockets that it has are not to go.
+  if (successor_.is_pending()) {
+    spdlog::warn("not reloaded: a process that is to take this one's place is starting");
+    return;
+  }
   const auto began = std::chrono::steady_clock::now();
   constexpr std::string_view stays = "not reloaded, the configuration in force stays";
   std::shared_ptr<Change> change;
@@ -173,7 +178,8 @@ std::shared_ptr<Server::Change> Server::prepare(const Loaded& loaded) {
         refuse_own(*bind, each->bound, "listeners." + before->config->listeners[i].name);
       }
     }
-    change->admin = std::make_unique<Admin>(*bind, static_cast<AdminSource&>(*this));
+    change->admin =
+        std::make_unique<Admin>(*bind, static_cast<AdminSource&>(*this), inheritance_.admin(*bind));
   }
   return change;
 }
@@ -209,7 +215,7 @@ void Server::prepare_listeners(const Loaded& loaded, Change& change) const {
   const InForcePointer before = in_force();
   std::set<std::size_t> removed;
   std::map<std::string, std::vector<BindingPointer>> own;
-  std::vector<BindingPointer> ours;
+  std::vector<BindingPointer> ours = inheritance_.bindings();
   for (std::size_t i = 0; before != nullptr && i < before->listeners.size(); ++i) {
     const InForce::Listener& listener = before->listeners[i];
     removed.insert(listener.index);
@@ -225,6 +231,7 @@ void Server::prepare_listeners(const Loaded& loaded, Change& change) const {
     InForce::Listener& now = change.in_force->listeners.emplace_back();
     now.index = index;
     Change::OfListener of{index, nullptr, {}};
+    std::ranges::move(inheritance_.named(listener.name), std::back_inserter(own[listener.name]));
     for (const config::Address& address : listener.bind) {
       of.bindings.push_back(bind(address, own[listener.name], ours));
       const OpenBinding& open = of.bindings.back();
@@ -357,15 +364,20 @@ void Server::carry_out(const Change& change, Worker& worker) const {
   }
   for (const Change::OfListener& of : change.listeners) {
     Listener::Sockets kept;
-    for (const OpenBinding& open : of.bindings) kept.insert(open.sockets[worker.index()]);
+    for (const OpenBinding& open : of.bindings) {
+      const auto its = open.of_worker(worker.index(), shared_.worker_count);
+      kept.insert(its.begin(), its.end());
+    }
     worker.listener(of.index).keep_sockets(kept, change.in_use);
   }
   for (const Change::OfListener& of : change.listeners) {
     Listener& listener = worker.listener(of.index);
     listener.follow(for_worker(of.rules));
     for (const OpenBinding& open : of.bindings) {
-      if (listener.add_socket(open.sockets[worker.index()], open.binding->is_unix())) continue;
-      spdlog::error("listener {}: cannot watch {}", listener.name(), open.binding->bound.text());
+      for (const auto& socket : open.of_worker(worker.index(), shared_.worker_count)) {
+        if (listener.add_socket(socket, open.is_shared(shared_.worker_count))) continue;
+        spdlog::error("listener {}: cannot watch {}", listener.name(), open.binding->bound.text());
+      }
     }
   }
 }
