@@ -118,8 +118,9 @@ int Server::run() {
 
 void Server::wait_for_signals() {
   boost::system::error_code ignored;
-  for (const int number : {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2})
+  for (const int number : {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2}) {
     signals_.add(number, ignored);
+  }
   const auto handler = [this](auto&& self) -> void {
     signals_.async_wait([this, self](const boost::system::error_code& error, int number) {
       if (error) return;
@@ -160,6 +161,7 @@ void Server::on_signal(int number) {
 
 // serving -> draining: readiness is false at once, accepting ends after the delay.
 void Server::drain() {
+  reload_put_off_ = false;
   successor_.give_up();
   if (phase_.load() != Phase::serving) return;  // it serves already
   notify_service("STOPPING=1");

@@ -126,6 +126,7 @@ class Server final : private pool::Workers, private WorkerHost, private AdminSou
   asio::signal_set signals_;
   asio::steady_timer timer_;
   Successor successor_{io_};
+  bool reload_put_off_ = false;  // until that one serves, or does not
   std::atomic<Phase> phase_{Phase::starting};
   std::atomic<unsigned> workers_accepting_{0};
   bool accepting_ = true;

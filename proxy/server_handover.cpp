@@ -4,6 +4,9 @@
 
 #include <spdlog/spdlog.h>
 
+#include <csignal>
+#include <utility>
+
 #include "proxy/server.hpp"
 #include "proxy/service_notify.hpp"
 
@@ -45,11 +48,14 @@ void Server::replace() {
 }
 
 void Server::successor_ended(pid_t process, const std::string& why) {
+  const bool reload_put_off = std::exchange(reload_put_off_, false);
   if (!why.empty()) {
-    spdlog::error("not replaced by process {}, this one goes on: {}", process, why);
+    spdlog::error("not replaced by process {}: {}", process, why);
+    if (reload_put_off) reload();
     return;
   }
   spdlog::info("process {} serves: draining", process);
+  if (reload_put_off) ::kill(process, SIGHUP);
   notify_service("MAINPID=" + std::to_string(process));
   for (const InForce::Listener& listener : in_force()->listeners) {
     for (const BindingPointer& binding : listener.bindings) {

@@ -114,9 +114,10 @@ void Server::reload() {
     spdlog::warn("not reloaded: weir does not serve any more");
     return;
   }
-  // What it reads is what is there now, or a moment earlier; and sockets that it has are not to go.
+  // It may have read the files before they changed; and its sockets are not to go meanwhile.
   if (successor_.is_pending()) {
-    spdlog::warn("not reloaded: a process that is to take this one's place is starting");
+    spdlog::info("reload put off: a process that is to take this one's place is starting");
+    reload_put_off_ = true;
     return;
   }
   const auto began = std::chrono::steady_clock::now();

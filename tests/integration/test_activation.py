@@ -12,7 +12,6 @@ from support import address as addresses
 from support import streams
 from support.configuration import listener, upstream
 from support.endpoints import named
-from support.load import Load
 from support.patience import full_or_short, seconds, wait_until
 from support.processes import descriptors
 from support.servers import Nginx
@@ -185,7 +184,7 @@ def test_the_variables_are_gone_afterwards(activate):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 3])
-def test_nobody_notices_a_restart_at_1000_connections_a_second(activate, start_server, directory,
+def test_nobody_notices_a_restart_at_1000_connections_a_second(activate, start_server, start_load,
                                                                count):
     """The service manager keeps the sockets, one process ends, and another one begins."""
     target = start_server(Nginx).address
@@ -194,7 +193,7 @@ def test_nobody_notices_a_restart_at_1000_connections_a_second(activate, start_s
     for each in sockets:
         each.listen(4096)
     weir = activate([each.dup() for each in sockets], target=target)
-    load = Load(directory, address, rate=1000, request="GET /name HTTP/1.0\r\n\r\n", whole=True)
+    load = start_load(address, rate=1000, request="GET /name HTTP/1.0\r\n\r\n", whole=True)
     for _ in range(full_or_short(10, 3)):
         load.wait_for_answers(500, timeout=20)
         before, copies = weir, [each.dup() for each in sockets]

@@ -86,8 +86,12 @@ class Weir:
         """SIGUSR2, until another process answers; from then on that is the one which is asked and
         ended here. Returns the one before."""
         adopt_orphans()
-        before = self.process
         self.signal(signal.SIGUSR2)
+        return self.follow(timeout)
+
+    def follow(self, timeout=20):
+        """The second half of replace()."""
+        before = self.process
         self.process = Adopted(wait_until(self._other_pid, "another process serves", timeout),
                                before)
         self.former.append(before)
