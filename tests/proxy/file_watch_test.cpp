@@ -434,9 +434,8 @@ TEST(TlsFiles, AreThoseTheConfigurationNames) {
   config::Certificate& own = config.upstreams[2].tls->certificate.emplace();
   own.cert = "own.pem";
   own.key = "own.key";
-  EXPECT_THAT(tls_files(config),
-              ElementsAre("a.pem", "b.key", "b.pem", "ca.pem", "clients.pem", "own.key", "own.pem",
-                          "revoked.pem", "tickets.key"));
+  EXPECT_THAT(tls_files(config), ElementsAre("a.pem", "b.key", "b.pem", "ca.pem", "clients.pem",
+                                             "own.key", "own.pem", "revoked.pem", "tickets.key"));
 }
 
 }  // namespace
