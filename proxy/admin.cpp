@@ -87,9 +87,11 @@ constexpr std::string_view index_page =
 
 }  // namespace
 
-Admin::Admin(const config::Address& bind, AdminSource& source)
-    : http_("admin", bind,
-            [&source](const HttpRequest& request) { return answer_admin(source, request); }) {}
+Admin::Admin(const config::Address& bind, AdminSource& source, OpenBinding given)
+    : http_(
+          "admin", bind,
+          [&source](const HttpRequest& request) { return answer_admin(source, request); },
+          std::chrono::seconds(10), std::move(given)) {}
 
 HttpResponse answer_admin(AdminSource& source, const HttpRequest& request) {
   const std::string_view target = text(request.target());

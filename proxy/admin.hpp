@@ -29,11 +29,14 @@ class AdminSource {
 
 class Admin {
  public:
-  // Throws std::runtime_error when the address cannot be listened on.
-  Admin(const config::Address& bind, AdminSource& source);
+  // Throws std::runtime_error when the address cannot be listened on. `given`: see HttpListener.
+  Admin(const config::Address& bind, AdminSource& source, OpenBinding given = {});
 
   void start() { http_.start(); }
   void stop() { http_.stop(); }
+  void hand_over() { http_.hand_over(); }
+  int descriptor() { return http_.descriptor(); }
+  const Binding& binding() const { return http_.binding(); }
   const config::Address& local_address() const { return http_.local_address(); }
 
  private:

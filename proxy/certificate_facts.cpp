@@ -12,6 +12,8 @@
 #include <memory>
 #include <span>
 
+#include "proxy/tls_certificate.hpp"
+
 namespace weir::proxy {
 namespace {
 
@@ -59,22 +61,9 @@ std::vector<std::string> names_of(X509* certificate) {
 
 }  // namespace
 
-// Certificates "without" an end say year 9999, which a time point in nanoseconds cannot.
-TimePoint not_after(x509_st* certificate) {
-  constexpr std::time_t latest = 9'000'000'000;  // 2255
-  std::tm when{};
-  if (ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &when) != 1) return {};
-  return std::chrono::system_clock::from_time_t(std::clamp(::timegm(&when), -latest, latest));
-}
-
 CertificateFacts certificate_facts(x509_st* certificate) {
   return {text_of(X509_get_subject_name(certificate)), text_of(X509_get_issuer_name(certificate)),
-          names_of(certificate), not_after(certificate)};
-}
-
-std::string in_utc(TimePoint time) {
-  return fmt::format("{:%Y-%m-%d %H:%M} UTC",
-                     fmt::gmtime(std::chrono::system_clock::to_time_t(time)));
+          names_of(certificate), time_of(X509_get0_notAfter(certificate))};
 }
 
 std::string in_iso8601(TimePoint time) {
@@ -89,9 +78,9 @@ bool ends_soon(TimePoint not_after, TimePoint now) {
 
 std::string expiry_in_words(TimePoint not_after, TimePoint now) {
   const auto left = not_after - now;
-  if (left < std::chrono::seconds(0)) return "has expired at " + in_utc(not_after);
+  if (left < std::chrono::seconds(0)) return "has expired at " + utc(not_after);
   const auto days = std::chrono::floor<std::chrono::days>(left).count();
-  return fmt::format("expires in {} day{}, at {}", days, days == 1 ? "" : "s", in_utc(not_after));
+  return fmt::format("expires in {} day{}, at {}", days, days == 1 ? "" : "s", utc(not_after));
 }
 
 std::string names_in_words(const CertificateFacts& facts) {

@@ -19,10 +19,8 @@ struct CertificateFacts {
 };
 
 CertificateFacts certificate_facts(x509_st* certificate);
-std::chrono::system_clock::time_point not_after(x509_st* certificate);
 
-// "2027-11-27 13:20 UTC", for people, and "2027-11-27T13:20:00Z", for programs.
-std::string in_utc(std::chrono::system_clock::time_point time);
+// For programs: "2027-11-27T13:20:00Z".
 std::string in_iso8601(std::chrono::system_clock::time_point time);
 
 // Less than 30 days before its end a certificate should be renewed.

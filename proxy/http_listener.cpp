@@ -1,6 +1,6 @@
 #include "proxy/http_listener.hpp"
 
-#include <unistd.h>
+#include <fcntl.h>
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/basic_waitable_timer.hpp>
@@ -10,6 +10,8 @@
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/read.hpp>
 #include <boost/beast/http/write.hpp>
+#include <cerrno>
+#include <cstring>
 #include <stdexcept>
 #include <tuple>
 
@@ -33,10 +35,15 @@ using Timer = asio::basic_waitable_timer<std::chrono::steady_clock,
                                          asio::wait_traits<std::chrono::steady_clock>,
                                          asio::io_context::executor_type>;
 
-int listening_socket(const std::string& name, const config::Address& address) {
-  const auto descriptor = listen_on(address, false, true);
-  if (!descriptor) throw std::runtime_error(name + ": " + descriptor.error());
-  return *descriptor;
+BindingPointer listen_at(const std::string& name, const config::Address& address, int& descriptor) {
+  const auto opened = listen_on(address, false, true);
+  if (!opened) throw std::runtime_error(name + ": " + opened.error());
+  descriptor = *opened;
+  const auto binding = std::make_shared<Binding>();
+  binding->asked = address;
+  binding->bound = bound_address(descriptor, address);
+  if (binding->is_unix()) binding->file = std::make_shared<SocketFile>(address.host);
+  return binding;
 }
 
 HttpResponse refusal(http::status status, std::string text) {
@@ -84,16 +91,25 @@ class HttpListener::Guard {
 };
 
 HttpListener::HttpListener(const std::string& name, const config::Address& bind, Answer answer,
-                           std::chrono::milliseconds patience)
-    : answer_(std::move(answer)), patience_(patience), acceptor_(io_), tasks_(io_) {
-  const int descriptor = listening_socket(name, bind);
-  address_ = bound_address(descriptor, bind);
+                           std::chrono::milliseconds patience, OpenBinding given)
+    : binding_(std::move(given.binding)),
+      given_(std::move(given.sockets)),
+      answer_(std::move(answer)),
+      patience_(patience),
+      acceptor_(io_),
+      tasks_(io_) {
+  int descriptor = -1;
+  if (binding_ == nullptr) {
+    binding_ = listen_at(name, bind, descriptor);
+  } else {
+    descriptor = ::fcntl(given_.front()->descriptor(), F_DUPFD_CLOEXEC, 0);
+    if (descriptor < 0) throw std::runtime_error(name + ": " + std::strerror(errno));
+  }
   acceptor_.assign(Protocol(KernelAddress(bind).family(), 0), descriptor);
 }
 
 HttpListener::~HttpListener() {
   stop();
-  if (address_.kind == config::Address::Kind::unix_socket) ::unlink(address_.host.c_str());
 }
 
 void HttpListener::start() {
@@ -105,6 +121,16 @@ void HttpListener::stop() {
   if (!thread_.joinable()) return;
   io_.stop();
   thread_.join();
+}
+
+// Its queue is the other process's as well, and outlives this socket.
+void HttpListener::hand_over() {
+  if (binding_->file) binding_->file->hand_over();
+  asio::post(io_, [this] {
+    handed_over_ = true;
+    boost::system::error_code ignored;
+    acceptor_.close(ignored);
+  });
 }
 
 Task<> HttpListener::accept_clients() {
@@ -136,7 +162,7 @@ Task<> HttpListener::serve(Socket socket) {
     bool keep = false;
     if (!read_error) {
       const HttpRequest& request = parser.get();
-      keep = request.keep_alive();
+      keep = request.keep_alive() && !handed_over_;
       response = answer_(request);
       response.version(request.version());
     } else if (read_error == http::error::header_limit ||

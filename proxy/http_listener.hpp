@@ -14,8 +14,10 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "config/config.hpp"
+#include "proxy/listening.hpp"
 #include "proxy/task_group.hpp"
 
 namespace weir::proxy {
@@ -29,15 +31,21 @@ class HttpListener {
 
   // Binds and listens; throws std::runtime_error that names the address and the cause. A unix
   // socket is for its owner alone. `patience`: for a whole request, and for a whole answer.
+  // `given`: the socket for `bind` that the process was given, if there is one.
   HttpListener(const std::string& name, const config::Address& bind, Answer answer,
-               std::chrono::milliseconds patience = std::chrono::seconds(10));
+               std::chrono::milliseconds patience = std::chrono::seconds(10),
+               OpenBinding given = {});
   HttpListener(const HttpListener&) = delete;
   HttpListener& operator=(const HttpListener&) = delete;
   ~HttpListener();
 
   void start();
   void stop();  // ends every connection and the thread
-  const config::Address& local_address() const { return address_; }
+  // Another process answers at the address from now on; whoever is connected gets one more answer.
+  void hand_over();
+  const config::Address& local_address() const { return binding_->bound; }
+  const Binding& binding() const { return *binding_; }
+  int descriptor() { return acceptor_.native_handle(); }
 
  private:
   using Protocol = asio::generic::stream_protocol;
@@ -48,12 +56,14 @@ class HttpListener {
   Task<> accept_clients();
   Task<> serve(Socket socket);
 
-  config::Address address_;
+  BindingPointer binding_;
+  std::vector<ListeningSocketPointer> given_;
   Answer answer_;
   std::chrono::milliseconds patience_;
   asio::io_context io_{1};
   Acceptor acceptor_;
   TaskGroup tasks_;
+  bool handed_over_ = false;  // on its thread
   std::thread thread_;
 };
 

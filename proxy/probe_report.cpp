@@ -9,6 +9,7 @@
 #include <functional>
 
 #include "proxy/json_text.hpp"
+#include "proxy/tls_certificate.hpp"
 
 namespace weir::proxy {
 namespace {
@@ -48,7 +49,7 @@ std::string tls_in_words(const ProbeResult& result) {
   std::string text = fmt::format(", {} {}", result.tls->version, result.tls->cipher);
   if (!result.tls->alpn.empty()) text += ", protocol " + result.tls->alpn;
   if (!result.certificate) return text;
-  const std::string end = in_utc(result.certificate->not_after);
+  const std::string end = utc(result.certificate->not_after);
   if (!result.verified) {
     return text + fmt::format(", certificate of {} (not verified) until {}",
                               names_in_words(*result.certificate), end);
@@ -62,7 +63,7 @@ std::string text_of(const ProbeResult& result) {
   std::string text;
   if (result.kind == Kind::certificate) {
     text = fmt::format("of {} until {}", names_in_words(*result.certificate),
-                       in_utc(result.certificate->not_after));
+                       utc(result.certificate->not_after));
   } else if (result.kind != Kind::endpoint) {
     text = result.fault.empty() ? "can be bound" : "";
   } else if (result.connected_milliseconds) {

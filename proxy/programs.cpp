@@ -51,12 +51,15 @@ void print_problems(const std::vector<config::Problem>& problems) {
 }
 
 int run(const std::string& path) {
+  Inheritance inheritance = Inheritance::take();
   Loaded loaded = load(path);
   print_problems(loaded.problems);
   if (loaded.config == nullptr) return wrong;
   start_log(loaded.config->log);
   const auto load_again = [path](const TlsStore& before) { return load(path, before); };
-  return std::make_unique<Server>(std::move(loaded), load_again)->run();
+  return std::make_unique<Server>(std::move(loaded), load_again, std::move(inheritance),
+                                  Invocation::current())
+      ->run();
 }
 
 void add(std::vector<config::Problem>& problems, std::vector<config::Problem> more) {

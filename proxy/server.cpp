@@ -8,6 +8,7 @@
 #include <future>
 
 #include "proxy/figures.hpp"
+#include "proxy/service_notify.hpp"
 #include "proxy/sockets.hpp"
 #include "proxy/version.hpp"
 
@@ -18,8 +19,11 @@ using namespace std::chrono_literals;
 
 }  // namespace
 
-Server::Server(Loaded loaded, LoadAgain load_again)
+Server::Server(Loaded loaded, LoadAgain load_again, Inheritance inheritance,
+               std::optional<Invocation> invocation)
     : load_again_(std::move(load_again)),
+      inheritance_(std::move(inheritance)),
+      invocation_(std::move(invocation)),
       signals_(io_),
       timer_(io_),
       started_(std::chrono::steady_clock::now()),
@@ -88,12 +92,14 @@ void Server::follow_endpoints() {
 
 int Server::run() {
   wait_for_signals();
-  if (admin_) admin_->start();
   for (const auto& worker : workers_) worker->start();
   discoverer_->start();
   descriptor_watch_->start();
   workers_accepting_ = shared_.worker_count;
   phase_ = Phase::serving;
+  // Not earlier: what asks whether the service is ready must not hear no from the process that
+  // takes the place of one that is.
+  if (admin_) admin_->start();
   const InForcePointer in_force = this->in_force();
   for (std::size_t i = 0; i < in_force->listeners.size(); ++i) {
     for (const config::Address& address : addresses(i)) {
@@ -104,13 +110,17 @@ int Server::run() {
   if (admin_) spdlog::info("admin listening on {}", admin_->local_address().text());
   spdlog::info("weir {} serves with {} worker{}", version(), shared_.worker_count,
                shared_.worker_count == 1 ? "" : "s");
+  notify_service("READY=1");
+  inheritance_.enter();
   io_.run();
   return 0;
 }
 
 void Server::wait_for_signals() {
   boost::system::error_code ignored;
-  for (const int number : {SIGTERM, SIGINT, SIGHUP, SIGUSR1}) signals_.add(number, ignored);
+  for (const int number : {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2}) {
+    signals_.add(number, ignored);
+  }
   const auto handler = [this](auto&& self) -> void {
     signals_.async_wait([this, self](const boost::system::error_code& error, int number) {
       if (error) return;
@@ -130,7 +140,12 @@ void Server::on_signal(int number) {
       return;
     case SIGHUP:
       access_log_->reopen();
+      notify_reloading();
       reload();
+      notify_service("READY=1");
+      return;
+    case SIGUSR2:
+      replace();
       return;
     default:
       break;
@@ -146,6 +161,10 @@ void Server::on_signal(int number) {
 
 // serving -> draining: readiness is false at once, accepting ends after the delay.
 void Server::drain() {
+  reload_put_off_ = false;
+  successor_.give_up();
+  if (phase_.load() != Phase::serving) return;  // it serves already
+  notify_service("STOPPING=1");
   phase_ = Phase::draining;
   const config::Duration delay = in_force()->config->drain.delay;
   if (delay == 0s) {

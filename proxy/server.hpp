@@ -13,6 +13,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -29,9 +30,12 @@
 #include "proxy/file_watch.hpp"
 #include "proxy/growing_table.hpp"
 #include "proxy/in_force.hpp"
+#include "proxy/inheritance.hpp"
+#include "proxy/launch.hpp"
 #include "proxy/loading.hpp"
 #include "proxy/rules.hpp"
 #include "proxy/shared.hpp"
+#include "proxy/successor.hpp"
 #include "proxy/worker.hpp"
 
 namespace weir::proxy {
@@ -42,8 +46,10 @@ class Server final : private pool::Workers, private WorkerHost, private AdminSou
   using LoadAgain = std::function<Loaded(const TlsStore&)>;
 
   // Throws std::runtime_error with a message for the operator when something cannot be opened.
-  // Without `load_again` there is nothing to reload.
-  explicit Server(Loaded loaded, LoadAgain load_again = {});
+  // Without `load_again` there is nothing to reload, without `invocation` no other process can take
+  // this one's place.
+  explicit Server(Loaded loaded, LoadAgain load_again = {}, Inheritance inheritance = {},
+                  std::optional<Invocation> invocation = {});
   ~Server();
 
   // Serves until a signal ends it; returns the exit status.
@@ -74,12 +80,17 @@ class Server final : private pool::Workers, private WorkerHost, private AdminSou
                    const std::vector<BindingPointer>& ours) const;
   void change_to(Change& change);
   void make_room(const Change& change);
+  void remove_files(const Change& change) const;
   void carry_out(const Change& change, Worker& worker) const;
   void change_pools(const Change& change);
   void change_process(Change& change);
   void keep_counts(Change& change) const;
   void log_listeners(const Change& change) const;
   void sweep_rules();
+
+  // From one process to another: server_handover.cpp.
+  void replace();
+  void successor_ended(pid_t process, const std::string& why);
 
   void build_workers();
   void follow_endpoints();
@@ -109,9 +120,13 @@ class Server final : private pool::Workers, private WorkerHost, private AdminSou
   FigureSources figure_sources(const InForce& in_force) const;
 
   LoadAgain load_again_;
+  Inheritance inheritance_;
+  std::optional<Invocation> invocation_;
   asio::io_context io_{1};
   asio::signal_set signals_;
   asio::steady_timer timer_;
+  Successor successor_{io_};
+  bool reload_put_off_ = false;  // until that one serves, or does not
   std::atomic<Phase> phase_{Phase::starting};
   std::atomic<unsigned> workers_accepting_{0};
   bool accepting_ = true;

@@ -11,8 +11,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cmath>
+#include <cstddef>
 #include <cstring>
 #include <fstream>
 
@@ -65,6 +67,12 @@ bool remove_stale_socket(const config::Address& address) {
 void set_option(int descriptor, int level, int option) {
   const int on = 1;
   ::setsockopt(descriptor, level, option, &on, sizeof on);
+}
+
+// Accepted sockets inherit these. On a unix socket they are nothing.
+void for_accepted(int descriptor) {
+  set_option(descriptor, SOL_SOCKET, SO_KEEPALIVE);
+  set_option(descriptor, IPPROTO_TCP, TCP_NODELAY);
 }
 
 // Binds, alone, and gives it up again; false: errno.
@@ -186,9 +194,7 @@ std::expected<int, std::string> listen_on(const config::Address& address, bool s
   if (!is_unix) {
     set_option(descriptor, SOL_SOCKET, SO_REUSEADDR);
     set_option(descriptor, SOL_SOCKET, SO_REUSEPORT);
-    // Accepted sockets inherit these.
-    set_option(descriptor, SOL_SOCKET, SO_KEEPALIVE);
-    set_option(descriptor, IPPROTO_TCP, TCP_NODELAY);
+    for_accepted(descriptor);
     if (kernel.family() == AF_INET6) set_option(descriptor, IPPROTO_IPV6, IPV6_V6ONLY);
   }
   // Before bind(): the file never exists with another mode.
@@ -225,6 +231,35 @@ config::Address bound_address(int descriptor, const config::Address& asked) {
     result.port = ntohs(reinterpret_cast<const sockaddr_in6*>(&storage)->sin6_port);
   }
   return result;
+}
+
+std::optional<config::Address> listening_address(int descriptor) {
+  using Kind = config::Address::Kind;
+  sockaddr_storage storage{};
+  socklen_t size = sizeof storage;
+  if (::getsockname(descriptor, reinterpret_cast<sockaddr*>(&storage), &size) != 0) return {};
+  std::array<char, INET6_ADDRSTRLEN> text{};
+  if (storage.ss_family == AF_INET) {
+    const auto* in = reinterpret_cast<const sockaddr_in*>(&storage);
+    ::inet_ntop(AF_INET, &in->sin_addr, text.data(), text.size());
+    return config::Address{Kind::ipv4, text.data(), ntohs(in->sin_port)};
+  }
+  if (storage.ss_family == AF_INET6) {
+    const auto* in6 = reinterpret_cast<const sockaddr_in6*>(&storage);
+    ::inet_ntop(AF_INET6, &in6->sin6_addr, text.data(), text.size());
+    return config::Address{Kind::ipv6, text.data(), ntohs(in6->sin6_port)};
+  }
+  const auto* un = reinterpret_cast<const sockaddr_un*>(&storage);
+  const std::size_t start = offsetof(sockaddr_un, sun_path);
+  // Abstract ones begin with a zero, and one without a name has no path at all.
+  if (storage.ss_family != AF_UNIX || size <= start || un->sun_path[0] == 0) return {};
+  const std::size_t length = ::strnlen(un->sun_path, size - start);
+  return config::Address{Kind::unix_socket, std::string(un->sun_path, length), 0};
+}
+
+void prepare_to_accept(int descriptor) {
+  ::fcntl(descriptor, F_SETFL, ::fcntl(descriptor, F_GETFL) | O_NONBLOCK);
+  for_accepted(descriptor);
 }
 
 std::uint64_t raise_descriptor_limit() {

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <expected>
+#include <optional>
 #include <string>
 
 #include "config/config.hpp"
@@ -48,6 +49,10 @@ std::expected<int, std::string> listen_on(const config::Address& address, bool s
 std::expected<std::string, std::string> may_listen_on(const config::Address& address);
 // The address with the port that the kernel chose for port 0.
 config::Address bound_address(int descriptor, const config::Address& asked);
+// What a socket of another's making is bound to; none where no configured address can say it.
+std::optional<config::Address> listening_address(int descriptor);
+// Makes such a socket like one of listen_on(), as far as it can be changed now.
+void prepare_to_accept(int descriptor);
 
 // Raises the soft limit of descriptors to the hard one; returns what is in force.
 std::uint64_t raise_descriptor_limit();

@@ -13,7 +13,6 @@
 #include "proxy/certificate_facts.hpp"
 
 namespace weir::proxy {
-namespace {
 
 std::optional<std::string> read_file(const std::string& path, const config::Place& place,
                                      std::vector<config::Problem>& problems) {
@@ -24,11 +23,11 @@ std::optional<std::string> read_file(const std::string& path, const config::Plac
   return std::nullopt;
 }
 
-using BioPointer = std::unique_ptr<BIO, decltype(&BIO_free)>;
-
 BioPointer memory(const std::string& text) {
   return {BIO_new_mem_buf(text.data(), static_cast<int>(text.size())), &BIO_free};
 }
+
+namespace {
 
 // A key with a passphrase is refused rather than asked for: a server has no terminal.
 int no_passphrase(char*, int, int, void*) {
@@ -78,6 +77,21 @@ std::vector<CertificatePointer> read_chain(const std::string& text) {
 }
 
 }  // namespace
+
+std::chrono::system_clock::time_point time_of(const ASN1_TIME* time) {
+  std::tm when{};
+  ASN1_TIME_to_tm(time, &when);
+  // Certificates without an end say 9999, and a clock that counts nanoseconds ends in 2262; a
+  // peer's may say the year 0, and it begins in 1677.
+  using Clock = std::chrono::system_clock;
+  constexpr auto last = std::chrono::floor<std::chrono::seconds>(Clock::duration::max()).count();
+  return Clock::from_time_t(std::clamp<std::time_t>(::timegm(&when), -last, last));
+}
+
+std::string utc(std::chrono::system_clock::time_point time) {
+  return fmt::format("{:%Y-%m-%d %H:%M} UTC",
+                     fmt::gmtime(std::chrono::system_clock::to_time_t(time)));
+}
 
 config::Problem tls_problem(const config::Place& place, std::string message, std::string hint) {
   config::Problem problem;
@@ -133,7 +147,7 @@ std::optional<KeyedCertificate> load_certificate(const config::Certificate& file
   loaded.is_ecdsa = EVP_PKEY_is_a(loaded.key.get(), "EC") == 1;
   loaded.server_names = server_names(leaf);
   loaded.display_name = loaded.server_names.front();
-  loaded.not_after = not_after(leaf);
+  loaded.not_after = time_of(X509_get0_notAfter(leaf));
   return loaded;
 }
 

@@ -4,6 +4,8 @@
 #include <openssl/ssl.h>
 #include <openssl/x509_vfy.h>
 
+#include "proxy/tls_certificate.hpp"
+
 namespace weir::proxy {
 namespace {
 
@@ -61,7 +63,7 @@ std::string fault_in_words(int fault, const CertificateFacts& certificate, std::
   const std::string words = X509_verify_cert_error_string(fault);
   switch (fault) {
     case X509_V_ERR_CERT_HAS_EXPIRED:
-      return fmt::format("{}; the server's says {}", words, in_utc(certificate.not_after));
+      return fmt::format("{}; the server's says {}", words, utc(certificate.not_after));
     case X509_V_ERR_HOSTNAME_MISMATCH:
     case X509_V_ERR_IP_ADDRESS_MISMATCH:
       return fmt::format("{}: the certificate is for {}, not for {}", words,

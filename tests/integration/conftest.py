@@ -13,6 +13,7 @@ pytest.register_assert_rewrite("support.weir", "support.patience")
 from support import servers  # noqa: E402
 from support.certificates import Certificates  # noqa: E402
 from support.endpoints import Endpoint  # noqa: E402
+from support.load import Load  # noqa: E402
 from support.patience import seconds  # noqa: E402
 from support.weir import BINARY, Weir  # noqa: E402
 
@@ -114,6 +115,20 @@ def start_weir(request, session_directory, start_endpoint):
             if request.node.failed:
                 weir.show()
             weir.kill()
+
+
+@pytest.fixture
+def start_load(directory):
+    """start_load(address, rate=...) -> Load, which ends with the test at the latest."""
+    started = []
+
+    def start(*arguments, **options):
+        started.append(Load(directory, *arguments, **options))
+        return started[-1]
+
+    yield start
+    for load in started:
+        load.kill()
 
 
 @pytest.fixture

@@ -98,6 +98,24 @@ TEST(HttpListener, OutlivesClientsThatGoAsTheirTimeRunsOut) {
   EXPECT_THAT(receive_all(later), testing::HasSubstr("200"));
 }
 
+TEST(HttpListener, SendsItsClientsToTheProcessThatFollows) {
+  HttpListener listener("test", any_port, [](const HttpRequest&) { return good(); });
+  const int queue = ::dup(listener.descriptor());  // as another process has it
+  listener.start();
+  const std::uint16_t port = listener.local_address().port;
+  const int client = dial(port);
+  say(client, "GET / HTTP/1.1\r\n\r\n");
+  char answer[512];
+  ASSERT_GT(::recv(client, answer, sizeof answer, 0), 0);
+  listener.hand_over();
+  say(client, "GET / HTTP/1.1\r\n\r\n");
+  EXPECT_THAT(receive_all(client), testing::HasSubstr("Connection: close"));
+  const int later = dial(port);  // waits in the queue
+  const int accepted = ::accept4(queue, nullptr, nullptr, SOCK_CLOEXEC);
+  EXPECT_GE(accepted, 0);
+  for (const int each : {accepted, later, queue}) ::close(each);
+}
+
 class UnixHttpListenerTest : public testing::Test {
  protected:
   UnixHttpListenerTest() {
@@ -123,6 +141,14 @@ TEST_F(UnixHttpListenerTest, IsForItsOwnerAloneWhateverTheUmask) {
   }
   ::umask(before);
   EXPECT_FALSE(std::filesystem::exists(address_.host));
+}
+
+TEST_F(UnixHttpListenerTest, LeavesItsFileToTheProcessThatFollows) {
+  {
+    HttpListener open = listener();
+    open.hand_over();
+  }
+  EXPECT_TRUE(std::filesystem::exists(address_.host));
 }
 
 TEST_F(UnixHttpListenerTest, TakesTheFileOfOneWhoIsGone) {

@@ -1,10 +1,12 @@
 """Programs under the tests' control, and what /proc says about them."""
 
+import contextlib
+import ctypes
 import os
 import signal
 import subprocess
 
-from support.patience import seconds
+from support.patience import seconds, wait_until
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -25,7 +27,11 @@ class Process:
         return self.popen.pid
 
     def is_running(self):
-        return self.popen.poll() is None
+        return self.status() is None
+
+    def status(self):
+        """The exit status, None while it runs."""
+        return self.popen.poll()
 
     def output(self):
         return read_text(self.stdout)
@@ -52,6 +58,52 @@ class Process:
         if self.is_running():
             self.popen.kill()
         self.popen.wait()
+
+
+class Adopted(Process):
+    """A process that another one has started, with the same outputs. Once that one is gone it is a
+    child of ours, with an exit status: see adopt_orphans()."""
+
+    def __init__(self, pid, parent):
+        self.name, self.stdout, self.stderr = parent.name, parent.stdout, parent.stderr
+        self._pid, self._status = pid, None
+
+    @property
+    def pid(self):
+        return self._pid
+
+    def status(self):
+        if self._status is None:
+            with contextlib.suppress(ChildProcessError):  # its parent still lives
+                pid, status = os.waitpid(self._pid, os.WNOHANG)
+                self._status = os.waitstatus_to_exitcode(status) if pid else None
+        return self._status
+
+    def signal(self, number):
+        if self.is_running():
+            os.kill(self._pid, number)
+
+    def wait(self, timeout):
+        wait_until(lambda: not self.is_running(), f"{self.name} ({self.pid}) ends", timeout)
+        return self.status()
+
+    def kill(self):
+        self.signal(signal.SIGKILL)
+        self.wait(10)
+
+
+def adopt_orphans():
+    """Processes whose parents end are children of ours from now on, not of init."""
+    set_child_subreaper = 36
+    assert ctypes.CDLL(None, use_errno=True).prctl(set_child_subreaper, 1, 0, 0, 0) == 0
+
+
+def children(pid):
+    found = []
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        for task in os.listdir(f"/proc/{pid}/task"):
+            found += map(int, read_text(f"/proc/{pid}/task/{task}/children").split())
+    return found
 
 
 def read_text(path):

@@ -1,6 +1,7 @@
 """Weir itself: the binary under test as a process of its own."""
 
 import errno
+import http.client
 import json
 import os
 import re
@@ -11,7 +12,7 @@ from support import address as addresses
 from support import configuration, streams, yaml
 from support.admin import Admin
 from support.patience import seconds, wait_until
-from support.processes import Process, read_text, run
+from support.processes import Adopted, Process, adopt_orphans, children, read_text, run
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", ".."))
 BINARY = os.path.abspath(os.environ.get("WEIR", os.path.join(ROOT, "build", "weir")))
@@ -23,18 +24,20 @@ class Weir:
     """Runs from construction on; ready when the constructor returns.
 
     Its ports are read from /status: every bind of the tests is port 0, so several runs may share a
-    machine.
+    machine. `prefix` goes before its command, `options` are those of its process.
     """
 
-    def __init__(self, directory, upstreams, listeners=None, tls=None, prefix=(), **top):
+    def __init__(self, directory, upstreams, listeners=None, tls=None, prefix=(), binary=BINARY,
+                 options=None, **top):
         self.directory = directory
         self.settings = configuration.whole(upstreams, listeners or configuration.listener(), tls,
                                             directory, **top)
         self.config_path = os.path.join(directory, "weir.yaml")
         self.access_log_path = os.path.join(directory, "access.log")
         self.write()
-        self.process = Process([*prefix, BINARY, "run", "--config", self.config_path], directory,
-                               "weir")
+        self.process = Process([*prefix, binary, "run", "--config", self.config_path], directory,
+                               "weir", **(options or {}))
+        self.former = []  # processes whose places it has taken
         self.admin = Admin(self.settings["admin"]["bind"])
         try:
             wait_until(self._is_ready_or_gone, "Weir is ready", timeout=20)
@@ -76,6 +79,31 @@ class Weir:
 
     def reloads(self):
         return self.admin.status()["reload"]
+
+    # Another process takes its place.
+
+    def replace(self, timeout=20):
+        """SIGUSR2, until another process answers; from then on that is the one which is asked and
+        ended here. Returns the one before."""
+        adopt_orphans()
+        self.signal(signal.SIGUSR2)
+        return self.follow(timeout)
+
+    def follow(self, timeout=20):
+        """The second half of replace()."""
+        before = self.process
+        self.process = Adopted(wait_until(self._other_pid, "another process serves", timeout),
+                               before)
+        self.former.append(before)
+        self._addresses = self._bound_addresses()
+        return before
+
+    def _other_pid(self):
+        try:
+            answer = self.admin.status()
+        except (OSError, http.client.HTTPException):
+            return False
+        return answer["phase"] == "serving" and answer["pid"] != self.pid and answer["pid"]
 
     @property
     def pid(self):
@@ -142,6 +170,8 @@ class Weir:
 
     def finish(self):
         """The end of every test: all sessions end with one outcome each, and so does Weir."""
+        for process in self.former:
+            self._assert_clean(process.wait(20))
         if not self.is_running():
             return self._assert_clean(self.process.wait(1))
         wait_until(lambda: self.metrics().sum("weir_connections_open") == 0,
@@ -161,11 +191,15 @@ class Weir:
         assert status == 0, f"exit status {status}:\n{self.process.errors()}"
 
     def kill(self):
-        self.process.kill()
+        for process in (*self.former, self.process):
+            for child in children(process.pid) if process.is_running() else []:
+                if child != self.pid:
+                    os.kill(child, signal.SIGKILL)
+            process.kill()
 
     def show(self):
         """For the report of a test that failed."""
-        status = self.process.popen.poll()
+        status = self.process.status()
         state = "still running" if status is None else f"exit status {status}"
         sys.stdout.write(f"--- {self.config_path}\n{read_text(self.config_path)}"
                          f"--- {state}; stderr (the end)\n{self.process.errors()[-6000:]}"
