@@ -1,5 +1,7 @@
 #include "proxy/tls_certificate.hpp"
 
+#include <fmt/chrono.h>
+#include <fmt/format.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
@@ -7,6 +9,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <ctime>
 #include <fstream>
 #include <iterator>
 
@@ -81,11 +84,12 @@ std::vector<CertificatePointer> read_chain(const std::string& text) {
 std::chrono::system_clock::time_point time_of(const ASN1_TIME* time) {
   std::tm when{};
   ASN1_TIME_to_tm(time, &when);
-  // Certificates without an end say 9999, and a clock that counts nanoseconds ends in 2262; a
-  // peer's may say the year 0, and it begins in 1677.
+  // Certificates without an end say 9999, and a clock that counts nanoseconds ends in 2262. A
+  // peer's may have ended in the year 0: with 1970 the distance to now is still one that can be
+  // counted.
   using Clock = std::chrono::system_clock;
   constexpr auto last = std::chrono::floor<std::chrono::seconds>(Clock::duration::max()).count();
-  return Clock::from_time_t(std::clamp<std::time_t>(::timegm(&when), -last, last));
+  return Clock::from_time_t(std::clamp<std::time_t>(::timegm(&when), 0, last));
 }
 
 std::string utc(std::chrono::system_clock::time_point time) {
