@@ -101,20 +101,21 @@ std::vector<Target> targets_of(const config::Config& config, const std::vector<N
   return targets;
 }
 
-// Tries them all, a certain number at a time.
-class Run {
+// Tries them all, a certain number at a time. What begins, begins behind the loop's wait: what then
+// ends at once, and was the last, is not waited for.
+class Run final : private Unfinished {
  public:
   Run(const TlsStore& tls, std::vector<Target> targets, std::vector<ProbeResult>& results)
       : tls_(tls), targets_(std::move(targets)), results_(results) {}
 
   void all() {
     if (targets_.empty()) return;
-    loop_.post([this] { start_more(); });
+    loop_.go_on_later(*this);
     loop_.run();
   }
 
  private:
-  void start_more() {
+  void go_on() override {
     while (next_ < targets_.size() && next_ - done_ < most_at_once) {
       const Target& target = targets_[next_];
       std::shared_ptr<const TlsClient>& client =
@@ -126,11 +127,11 @@ class Run {
     }
   }
 
-  // The probe is still on the stack, so what comes next does not begin here.
+  // The probe is still on the stack: what comes next does not begin here.
   void one_is_done() {
     ++done_;
     if (done_ == targets_.size()) return loop_.stop();
-    loop_.post([this] { start_more(); });
+    loop_.go_on_later(*this);
   }
 
   const TlsStore& tls_;

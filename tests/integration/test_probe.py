@@ -377,6 +377,14 @@ def test_many_that_fail_at_once(probe, directory):
     assert "2000 of 2001 probes failed" in probed.stdout
 
 
+def test_the_last_of_many_may_fail_at_once(probe, start_endpoint, directory):
+    """When it begins, nothing else is left to wait for."""
+    port = start_endpoint(echo, bind="0.0.0.0:0").port
+    there = [f"127.0.0.{i + 1}:{port}" for i in range(64)]  # as many as are tried at once
+    probed = probe(upstream(*there, f"unix:{directory}/absent.sock"))
+    assert "1 of 66 probes failed" in probed.stdout
+
+
 def test_a_wrong_configuration_is_not_tried(directory, start_endpoint):
     endpoint = start_endpoint(echo)
     text = configuration.GOOD.replace("127.0.0.1:9000", endpoint.address).replace("mode", "mood")
