@@ -9,10 +9,12 @@
 #include <unistd.h>
 
 #include <array>
-#include <cerrno>
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <functional>
+#include <string_view>
+#include <utility>
 
 #include "proxy/sockets.hpp"
 
@@ -134,11 +136,9 @@ TEST_F(InheritanceTest, LeavesTheFileAloneUntilItServes) {
 TEST_F(InheritanceTest, GivesItsWordOnce) {
   std::array<int, 2> ends{};
   ASSERT_EQ(::pipe2(ends.data(), O_NONBLOCK), 0);
-  // Away from where the given sockets go.
-  for (int& end : ends) {
-    const int low = end;
-    end = ::fcntl(low, F_DUPFD, 100);
-    ::close(low);
+  for (int& each : ends) {
+    const int out_of_the_way = ::fcntl(each, F_DUPFD, 100);
+    ::close(std::exchange(each, out_of_the_way));
   }
   give(any_port);
   in_child("", [&] {

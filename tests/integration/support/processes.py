@@ -106,6 +106,14 @@ def children(pid):
     return found
 
 
+def kill_strays(pids, stderr):
+    """Those of them that write their errors to that file."""
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            if os.readlink(f"/proc/{pid}/fd/2") == stderr:
+                os.kill(pid, signal.SIGKILL)
+
+
 def read_text(path):
     try:
         with open(path, encoding="utf-8", errors="replace") as file:

@@ -12,7 +12,8 @@ from support import address as addresses
 from support import configuration, streams, yaml
 from support.admin import Admin
 from support.patience import seconds, wait_until
-from support.processes import Adopted, Process, adopt_orphans, children, read_text, run
+from support.processes import (Adopted, Process, adopt_orphans, children, kill_strays,
+                               read_text, run)
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", ".."))
 BINARY = os.path.abspath(os.environ.get("WEIR", os.path.join(ROOT, "build", "weir")))
@@ -192,10 +193,11 @@ class Weir:
 
     def kill(self):
         for process in (*self.former, self.process):
-            for child in children(process.pid) if process.is_running() else []:
-                if child != self.pid:
-                    os.kill(child, signal.SIGKILL)
+            strays = children(process.pid)
             process.kill()
+            kill_strays(strays, self.process.stderr)
+        # And those whose parents have gone before.
+        kill_strays(children(os.getpid()), self.process.stderr)
 
     def show(self):
         """For the report of a test that failed."""
