@@ -95,9 +95,34 @@ struct Certificate {
 enum class UnknownServerName { serve_default, reject };
 enum class TlsProfile { intermediate, modern };
 
+enum class ClientVerify { off, optional, required };
+
+// Whom `allow` lets in. `*` stands for any characters; in a DNS name, as "*." in front, for one
+// label or more.
+struct IdentityPattern {
+  enum class Kind { common_name, dns, uri };
+  Kind kind = Kind::common_name;
+  std::string value;  // of `dns`: lower case
+  // As written: "cn:build-*".
+  std::string text() const;
+  bool operator==(const IdentityPattern&) const = default;
+};
+
+struct ClientCertificate {
+  ClientVerify verify = ClientVerify::off;
+  std::string ca;                      // empty = none
+  std::string crl;                     // empty = none
+  std::vector<IdentityPattern> allow;  // empty = any that the authorities have signed
+  Place ca_place;
+  Place crl_place;
+  bool operator==(const ClientCertificate&) const = default;
+};
+
 struct SessionTickets {
   bool enabled = true;
+  std::string key_file;  // empty = keys live in memory, and are replaced after each `rotate`
   Duration rotate = 12h;
+  Place key_file_place;
   bool operator==(const SessionTickets&) const = default;
 };
 
@@ -107,6 +132,7 @@ struct TlsSettings {
   UnknownServerName unknown_server_name = UnknownServerName::serve_default;
   TlsProfile profile = TlsProfile::intermediate;
   std::vector<std::string> alpn;
+  ClientCertificate client_certificate;
   SessionTickets session_tickets;
   Duration handshake_timeout = 10s;
   Place place;

@@ -67,6 +67,8 @@ std::string_view definition_of(const Key& key) {
       return "bytes";
     case Type::protocol:
       return "protocol";
+    case Type::identity:
+      return "identity";
     case Type::path:
       return "path";
     default:
@@ -103,6 +105,7 @@ Json definitions() {
   all.add("bytes", free_text(texts(pattern_of(Type::bytes))));
   all.add("protocol",
           free_text(text().add("minLength", Json::number(1)).add("maxLength", Json::number(255))));
+  all.add("identity", texts(pattern_of(Type::identity)));
   all.add("path", free_text(text().add("minLength", Json::number(1))));
   all.add("text", free_text(text()));
   return all;

@@ -204,7 +204,15 @@ std::vector<KeyText> texts(const TlsSettings& settings) {
   texts.add("unknown_server_name", settings.unknown_server_name, sessions);
   texts.add("profile", settings.profile, sessions);
   texts.add("alpn", settings.alpn, sessions);
+  const ClientCertificate& client = settings.client_certificate;
+  std::vector<std::string> allowed;
+  for (const IdentityPattern& each : client.allow) allowed.push_back(each.text());
+  texts.add("client_certificate.verify", client.verify, sessions);
+  texts.add("client_certificate.ca", client.ca, sessions);
+  texts.add("client_certificate.crl", client.crl, sessions);
+  texts.add("client_certificate.allow", allowed, sessions);
   texts.add("session_tickets.enabled", settings.session_tickets.enabled, sessions);
+  texts.add("session_tickets.key_file", settings.session_tickets.key_file, sessions);
   texts.add("session_tickets.rotate", settings.session_tickets.rotate, sessions);
   texts.add("handshake_timeout", settings.handshake_timeout, sessions);
   return texts.take();

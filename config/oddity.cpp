@@ -55,6 +55,46 @@ void warn_of_trust(const Config& config, const Node& root, Report& report) {
   }
 }
 
+void warn_of_client_certificate(const ClientCertificate& client, const Node& written,
+                                Report& report) {
+  const Entry* verify = written.find("verify");
+  const Entry* allow = written.find("allow");
+  if (verify == nullptr || has_fault(written)) return;
+  if (client.verify == ClientVerify::off) {
+    if (client.ca.empty() && client.crl.empty() && client.allow.empty()) return;
+    report.warning(verify->value.mark,
+                   "no client certificate is asked for: what is written beside `verify: off` does "
+                   "nothing");
+  } else if (client.verify == ClientVerify::optional && !client.allow.empty()) {
+    report.warning(allow->key_mark,
+                   "whom `allow` keeps out is let in without a certificate, since `verify` is "
+                   "`optional`",
+                   "write `verify: required`, or let the servers look at what they are told");
+  }
+}
+
+void warn_of_tickets(const SessionTickets& tickets, const Node& written, Report& report) {
+  if (tickets.key_file.empty() || has_fault(written)) return;
+  if (!tickets.enabled) {
+    report.warning(written.find("key_file")->key_mark,
+                   "no ticket is given: `enabled` is `false`, and `key_file` does nothing");
+  } else if (const Entry* rotate = written.find("rotate")) {
+    report.warning(rotate->key_mark,
+                   "the keys of a `key_file` change with it: `rotate` does nothing");
+  }
+}
+
+void warn_of_clients(const Config& config, const Node& root, Report& report) {
+  for (const auto& [name, settings] : config.tls) {
+    if (const Entry* written = root.find({"tls", name, "client_certificate"})) {
+      warn_of_client_certificate(settings.client_certificate, written->value, report);
+    }
+    if (const Entry* written = root.find({"tls", name, "session_tickets"})) {
+      warn_of_tickets(settings.session_tickets, written->value, report);
+    }
+  }
+}
+
 // Once a listener: one upstream is enough to see what is meant.
 void warn_of_double_tls(const Config& config, const Node& root, Report& report) {
   const Entry* listeners = root.find("listeners");
@@ -84,6 +124,7 @@ void warn_odd(const Config& config, const Node& root, std::uint64_t descriptors,
   warn_of_drain(config, root, report);
   warn_of_connections(config, root, descriptors, report);
   warn_of_trust(config, root, report);
+  warn_of_clients(config, root, report);
   warn_of_double_tls(config, root, report);
 }
 

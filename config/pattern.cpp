@@ -59,6 +59,9 @@ std::string pattern_of(Type type) {
       return whole(fmt::format("({}|{})", host_name(), ipv6));
     case Type::server_name:
       return whole(fmt::format("(\\*\\.)?{}", host_name()));
+    case Type::identity:
+      return whole(
+          fmt::format("(cn:.+|dns:(\\*\\.)?{}|uri:[A-Za-z][A-Za-z0-9+.-]*:.*)", host_name()));
     default:
       return {};
   }

@@ -36,6 +36,7 @@ enum class Type {
   host_name,
   server_name,  // an exact host name, or "*." and a suffix
   protocol,     // an ALPN name
+  identity,     // a pattern of client identities, such as "cn:build-*"
 };
 
 enum class Many { one, list, one_or_list };
@@ -52,6 +53,7 @@ struct Value {
   Endpoint::Kind kind = Endpoint::Kind::address;
   Address address;
   Network network;
+  IdentityPattern identity;
   Place place;
 
   std::uint32_t count() const { return static_cast<std::uint32_t>(integer); }

@@ -63,28 +63,46 @@ constexpr Key keys[] = {
      .help = "Application protocols to offer, the preferred first, such as [h2, http/1.1].",
      .set = [](Target& at, const Value& value) { at.tls->alpn.push_back(value.text); }},
 
-    {.path = "tls.*.client_certificate", .help = "Whether clients show a certificate."},
+    {.path = "tls.*.client_certificate",
+     .help = "Whether clients show a certificate, and whose is let in."},
     {.path = "tls.*.client_certificate.verify",
      .type = Type::choice,
      .words = "off|optional|required",
-     .later = "optional|required",
      .standard = "off",
-     .help = "Whether a client certificate is asked for, and required."},
+     .help = "Whether a client certificate is asked for, and required. One that is shown must be "
+             "good, also where it is optional.",
+     .set =
+         [](Target& at, const Value& value) {
+           at.tls->client_certificate.verify = value.as<ClientVerify>();
+         }},
     {.path = "tls.*.client_certificate.ca",
      .type = Type::path,
-     .supported = false,
-     .help = "A PEM file with the authorities that sign client certificates."},
+     .help = "A PEM file with the authorities that sign client certificates, roots or not; "
+             "required unless `verify` is `off`.",
+     .set =
+         [](Target& at, const Value& value) {
+           at.tls->client_certificate.ca = value.text;
+           at.tls->client_certificate.ca_place = value.place;
+         }},
     {.path = "tls.*.client_certificate.crl",
      .type = Type::path,
-     .supported = false,
-     .help = "A PEM file with revoked client certificates."},
+     .help =
+         "A PEM file with the authorities' lists of revoked certificates, one of each authority "
+         "that signs. A list that has expired, or is missing, refuses who needs it.",
+     .set =
+         [](Target& at, const Value& value) {
+           at.tls->client_certificate.crl = value.text;
+           at.tls->client_certificate.crl_place = value.place;
+         }},
     {.path = "tls.*.client_certificate.allow",
-     .type = Type::text,
+     .type = Type::identity,
      .many = Many::list,
      .standard = "[]",
-     .supported = false,
-     .harmless = "[]",
-     .help = "Identities that are let in, such as \"cn:build-*\"; empty = any the CA signed."},
+     .help = "Identities that are let in, one of: `cn:` the subject's common name, `dns:` and "
+             "`uri:` any of the subject's alternative names. `*` stands for any characters; in "
+             "`dns:*.svc.example` for one label or more. Empty: any that the authorities signed.",
+     .set = [](Target& at,
+               const Value& value) { at.tls->client_certificate.allow.push_back(value.identity); }},
 
     {.path = "tls.*.session_tickets", .help = "Resumption by session tickets."},
     {.path = "tls.*.session_tickets.enabled",
@@ -94,13 +112,20 @@ constexpr Key keys[] = {
      .set = [](Target& at, const Value& value) { at.tls->session_tickets.enabled = value.flag; }},
     {.path = "tls.*.session_tickets.key_file",
      .type = Type::path,
-     .supported = false,
-     .help = "Keys shared by a fleet; without it they live in memory and rotate."},
+     .help =
+         "A file of ticket keys, shared by a fleet: 80 random bytes each, in base64, the newest "
+         "last (`openssl rand -base64 80 >> FILE`). The last three open tickets, the last but "
+         "one seals them. Without it, keys live in memory and rotate.",
+     .set =
+         [](Target& at, const Value& value) {
+           at.tls->session_tickets.key_file = value.text;
+           at.tls->session_tickets.key_file_place = value.place;
+         }},
     {.path = "tls.*.session_tickets.rotate",
      .type = Type::duration,
      .standard = "12h",
      .least = 60'000,
-     .help = "How often the ticket key is replaced.",
+     .help = "How often the ticket key in memory is replaced.",
      .set = [](Target& at,
                const Value& value) { at.tls->session_tickets.rotate = value.duration(); }},
     {.path = "tls.*.handshake_timeout",

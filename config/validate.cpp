@@ -59,6 +59,8 @@ class Validator {
   void check_listener(const Listener& listener);
   void check_tls_reference(const Listener& listener);
   void check_upstream_reference(const std::string& upstream, const Place& place);
+  void check_tls(const TlsSettings& settings);
+  void check_client_certificate(const ClientCertificate& client, const Entry& written);
   void check_upstream(const Upstream& upstream, const Node& written);
   void check_endpoints(const Upstream& upstream, const Entry& written);
   void check_upstream_tls(const Upstream& upstream, const Entry& written);
@@ -81,9 +83,7 @@ class Validator {
 
 void Validator::run() {
   for (const Listener& listener : config_.listeners) check_listener(listener);
-  for (const auto& [name, settings] : config_.tls) {
-    for (const Certificate& certificate : settings.certificates) check_files(certificate);
-  }
+  for (const auto& [name, settings] : config_.tls) check_tls(settings);
   if (const Entry* upstreams = root_.find("upstreams")) {
     // Both are in the order of the file, and the reader left none out.
     for (std::size_t i = 0; i < config_.upstreams.size(); ++i) {
@@ -120,6 +120,31 @@ void Validator::check_tls_reference(const Listener& listener) {
   report_.error(listener.tls_place,
                 fmt::format("there is no TLS setting {}", in_backticks(listener.tls)),
                 report_.full() ? "" : did_you_mean(listener.tls, tls_names_));
+}
+
+void Validator::check_tls(const TlsSettings& settings) {
+  for (const Certificate& certificate : settings.certificates) check_files(certificate);
+  check_file(settings.session_tickets.key_file, settings.session_tickets.key_file_place);
+  check_file(settings.client_certificate.ca, settings.client_certificate.ca_place);
+  check_file(settings.client_certificate.crl, settings.client_certificate.crl_place);
+  const Entry* written = root_.find({"tls", settings.name, "client_certificate"});
+  if (written == nullptr || has_fault(written->value)) return;
+  check_client_certificate(settings.client_certificate, *written);
+}
+
+void Validator::check_client_certificate(const ClientCertificate& client, const Entry& written) {
+  const Entry* verify = written.value.find("verify");
+  if (client.verify != ClientVerify::off) {
+    if (!client.ca.empty()) return;
+    report_.error(verify->value.mark, "nobody is known who signs the clients' certificates",
+                  "write `ca: FILE`, a PEM file with their authorities");
+    return;
+  }
+  // Whoever writes down who is let in must not find the door open.
+  if (verify != nullptr || (client.ca.empty() && client.crl.empty() && client.allow.empty()))
+    return;
+  report_.error(written.key_mark, "no client certificate is asked for: `verify` is missing",
+                "write `verify: required`, `optional`, or `off`");
 }
 
 void Validator::check_upstream_reference(const std::string& upstream, const Place& place) {

@@ -11,6 +11,7 @@
 #include "config/diagnostic.hpp"
 #include "config/escapes.hpp"
 #include "config/host_name.hpp"
+#include "config/identity.hpp"
 #include "config/units.hpp"
 
 namespace weir::config {
@@ -343,6 +344,14 @@ std::expected<Value, Mistake> parse_value(const Key& key, const Scalar& scalar) 
       return parse_address_value(key, scalar);
     case Type::path:
       return parse_path(key, scalar);
+    case Type::identity: {
+      auto identity = parse_identity_pattern(scalar.text);
+      if (!identity) return mistake(identity.error().message, identity.error().hint);
+      Value value;
+      value.text = scalar.text;
+      value.identity = std::move(*identity);
+      return value;
+    }
     case Type::network: {
       auto network = parse_network(scalar.text);
       if (!network) return mistake(network.error());
@@ -404,6 +413,8 @@ std::string describe(const Key& key) {
       return "a host name";
     case Type::protocol:
       return "the name of a protocol";
+    case Type::identity:
+      return "an identity such as `cn:build-*`, `dns:*.svc.example` or `uri:spiffe://example/*`";
   }
   return "a value";
 }

@@ -35,15 +35,20 @@ void Ledger::configure(const config::Upstream& upstream, Generations generations
     Seat& seat = seats_[i];
     if (pool_.open_rate != open_rate_before) seat.tokens = TokenBucket(pool_.open_rate, now);
     if (config_.slow_start == 0s) seat.ramp_began = {};
-    if (!warms()) seat.catching_up = false;
-    if (config_.ejection.failures == 0 && seat.ejection.ejected()) seat.ejection.end(now);
+    if (!warms() || seat.counts.idle >= pool_.min_idle) seat.catching_up = false;
+    if (config_.ejection.failures == 0 && seat.ejection.ejected()) {
+      seat.ejection.end(now);
+      begin_catching_up(i, now, actions);
+    }
     note_trouble(seat);
     seat.at_configure = seat.counts;
   }
   total_at_configure_ = total_;
+  // Before anybody is served, which an endpoint does that is not checked any more.
+  close_what_does_not_fit(actions);
   for (EndpointIndex i = 0; i < seats_.size(); ++i) configure_checks(i, now, actions);
   weigh_tiers(now);
-  close_what_does_not_fit(actions);
+  serve_queue(now, actions);
 }
 
 // Health is what was found out of an endpoint, and stays while somebody goes on to find it out.

@@ -71,6 +71,11 @@ void Ledger::expire(Connection& connection, TimePoint now, Actions& actions) {
   if (!connection.is_linked()) return;
   const EndpointIndex endpoint = connection.endpoint;
   Seat& seat = seats_[endpoint];
+  // Its times may have changed, and its worker goes by the former ones still.
+  if (const TimePoint due = due_of(connection); !connection.ageing && due > now) {
+    connection.due = due;
+    return;
+  }
   const bool needed = seat.counts.idle <= idle_target(endpoint, now);
   const TimePoint age_limit = age_limit_of(connection);
   if (connection.ageing || now >= age_limit) {

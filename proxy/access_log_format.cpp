@@ -93,6 +93,7 @@ void append_json(std::string& to, const ConnectionFacts& facts) {
   line.text("tls_version", facts.tls_version);
   line.text("tls_cipher", facts.tls_cipher);
   line.boolean("tls_resumed", facts.tls_resumed);
+  line.text("client_identity", facts.client_identity);
   line.finish();
 }
 
@@ -112,11 +113,14 @@ std::string plain(std::string_view text) {
 
 void append_text(std::string& to, const ConnectionFacts& facts) {
   fmt::format_to(
-      std::back_inserter(to), "{} {} {} -> {}/{} {} {:.3f}s in={} out={} id={} sni={} tls={}{}{}\n",
+      std::back_inserter(to),
+      "{} {} {} -> {}/{} {} {:.3f}s in={} out={} id={} sni={} tls={}{}{}{}{}\n",
       timestamp(facts.accepted_at), facts.listener, facts.client.text(), plain(facts.upstream),
       plain(facts.endpoint_name()), word(facts.outcome.reason),
       std::chrono::duration<double>(facts.age).count(), facts.client_received, facts.client_sent,
       facts.id, plain(facts.server_name), plain(facts.tls_version),
+      facts.client_identity.empty() ? "" : " identity=",
+      facts.client_identity.empty() ? "" : plain(facts.client_identity),
       facts.detail.empty() ? "" : " detail=", facts.detail.empty() ? "" : plain(facts.detail));
 }
 

@@ -49,6 +49,7 @@ struct ConnectionFacts {
 
   std::string server_name;       // SNI, as the client sent it (untrusted bytes)
   std::string alpn;              // negotiated; where TLS is passed through: all that is offered
+  std::string client_identity;   // by its certificate, "cn:build-7"; empty = none
   std::string_view tls_version;  // "TLSv1.3"; static
   std::string_view tls_cipher;   // static
   std::string detail;  // last error in words, e.g. "certificate has expired"; may be empty

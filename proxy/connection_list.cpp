@@ -126,6 +126,7 @@ json::object connection_json(const ConnectionFacts& facts) {
           {"tls_cipher", facts.tls_cipher},
           {"tls_resumed", facts.tls_resumed},
           {"alpn", untrusted(facts.alpn)},
+          {"client_identity", untrusted(facts.client_identity)},
           {"attempts", facts.attempts}};
 }
 

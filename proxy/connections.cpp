@@ -425,9 +425,11 @@ void Connections::deadline_reached(ServerConnection& connection, TimePoint now) 
 
 // Where it is closed, or on its way to a session, an action about it is on its way here.
 void Connections::await_due(ServerConnection& connection, TimePoint now) {
-  if (connection.pool::Connection::due > now &&
-      connection.pool::Connection::due != TimePoint::max()) {
-    connection.set(worker_.loop().deadlines(), connection.pool::Connection::due);
+  const TimePoint due = connection.pool::Connection::due;
+  if (due == TimePoint::max()) {
+    connection.clear();
+  } else if (due > now) {
+    connection.set(worker_.loop().deadlines(), due);
   }
 }
 

@@ -3,6 +3,7 @@
 // workers at a scrape (figures.cpp). Indexed by number, never looked up by label.
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <string>
 
@@ -27,15 +28,42 @@ inline constexpr std::array<std::string_view, refused_count> refused_words{
     "denied", "connection_limit", "client_limit", "rate_limit", "descriptors", "draining"};
 
 // A handshake's result: 0 is ok, then tls_failure_reasons() in their order.
-inline constexpr std::size_t tls_result_count = 13;
+inline constexpr std::size_t tls_result_count = 17;
 inline constexpr std::array<std::string_view, 3> tls_version_words{"TLSv1.2", "TLSv1.3", ""};
+
+// Sessions by outcome, of one listener and one upstream. Made when the first of them ends, since
+// most listeners never lead to most upstreams, of which there are ever more.
+class SessionCounters {
+ public:
+  SessionCounters() = default;
+  SessionCounters(const SessionCounters&) = delete;
+  SessionCounters& operator=(const SessionCounters&) = delete;
+  ~SessionCounters() { delete by_reason_.load(std::memory_order_relaxed); }
+
+  void add(Reason reason) {
+    ByReason* counters = by_reason_.load(std::memory_order_relaxed);
+    if (counters == nullptr) {
+      counters = new ByReason;
+      by_reason_.store(counters, std::memory_order_release);
+    }
+    (*counters)[static_cast<std::size_t>(reason)].add();
+  }
+  std::uint64_t value(Reason reason) const {
+    const ByReason* counters = by_reason_.load(std::memory_order_acquire);
+    return counters == nullptr ? 0 : (*counters)[static_cast<std::size_t>(reason)].value();
+  }
+
+ private:
+  using ByReason = std::array<metrics::Counter, reason_count>;
+  std::atomic<ByReason*> by_reason_{nullptr};
+};
 
 struct ListenerCounters {
   metrics::Counter accepted;
   metrics::Counter open;
   std::array<metrics::Counter, refused_count> refused;
-  // The first for sessions that chose no upstream, then by the number of the upstream; by reason.
-  GrowingTable<std::array<metrics::Counter, reason_count>> sessions{1};
+  // The first for sessions that chose no upstream, then by the number of the upstream.
+  GrowingTable<SessionCounters> sessions{1};
   metrics::Counter client_received;
   metrics::Counter client_sent;
   // By result, version, resumed.

@@ -34,12 +34,8 @@ void Discoverer::follow(const std::vector<Followed>& upstreams) {
     known_.emplace(index, std::move(known));
     add(each, queries);
   }
-  const auto asks = [](const std::vector<Query>& list) {
-    std::vector<pool::Discovery::Query> all;
-    for (const Query& each : list) all.push_back(each.asks);
-    return all;
-  };
-  const bool asks_anew = asks(queries) != asks(queries_);
+  // The same names for other upstreams are asked for anew: their sessions wait.
+  const bool asks_anew = !std::ranges::equal(queries, queries_, {}, &Query::what, &Query::what);
   queries_ = std::move(queries);
   // Before a late answer to an earlier query can be taken for one to another.
   if (asks_anew) ask();

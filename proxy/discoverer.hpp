@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "pool/discovery.hpp"
@@ -68,6 +69,8 @@ class Discoverer final : private pool::Discovery::Audience {
     pool::Discovery::Query asks;
     std::string fault{};  // the last answer's; empty = it was good
     bool asked = false;   // there was an answer, good or not
+
+    auto what() const { return std::tie(upstream, number, asks); }
   };
 
   void found(std::size_t query, std::vector<pool::Found> endpoints) override;

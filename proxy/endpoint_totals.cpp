@@ -1,5 +1,7 @@
 #include "proxy/endpoint_totals.hpp"
 
+#include <utility>
+
 namespace weir::proxy {
 
 EndpointTotals EndpointTotals::operator-(const EndpointTotals& before) const {
@@ -15,8 +17,8 @@ EndpointTotals EndpointTotals::operator-(const EndpointTotals& before) const {
 }
 
 void EndpointBooks::open(const pool::Upstream& upstream) {
-  const std::scoped_lock lock(mutex_);
-  auto& seats = seats_.emplace_back(upstream.capacity());
+  // Not under the lock: a scrape asks for totals() while it looks at the upstream.
+  std::vector<Seat> seats(upstream.capacity());
   upstream.look([&](const pool::Ledger& ledger) {
     for (pool::EndpointIndex i = 0; i < seats.size(); ++i) {
       if (ledger.endpoint(i) == nullptr) continue;
@@ -25,6 +27,8 @@ void EndpointBooks::open(const pool::Upstream& upstream) {
     }
     return 0;
   });
+  const std::scoped_lock lock(mutex_);
+  seats_.push_back(std::move(seats));
 }
 
 std::vector<pool::EndpointIndex> EndpointBooks::seat(

@@ -155,6 +155,7 @@ class Explainer {
             ? file(0)
             : fmt::format("{} for clients that take ECDSA, else {}", file(0), file(1)),
         choice.by_name ? "" : " (the default)");
+    describe_client_certificate(settings.client_certificate);
     if (facts_.protocols.empty()) return true;
     if (settings.alpn.empty()) {
       say("protocol: none is agreed on, tls {} offers none", settings.name);
@@ -170,6 +171,16 @@ class Explainer {
     say("protocol: the handshake fails, tls {} offers {}", settings.name,
         fmt::join(settings.alpn, ", "));
     return false;
+  }
+
+  void describe_client_certificate(const config::ClientCertificate& client) {
+    if (client.verify == config::ClientVerify::off) return;
+    std::vector<std::string> patterns;
+    for (const config::IdentityPattern& pattern : client.allow) patterns.push_back(pattern.text());
+    say("client certificate: {}, signed by an authority in {}{}{}",
+        word_of("tls.*.client_certificate.verify", static_cast<int>(client.verify)), client.ca,
+        client.crl.empty() ? "" : fmt::format(", not revoked in {}", client.crl),
+        patterns.empty() ? "" : fmt::format(", of {}", fmt::join(patterns, " or ")));
   }
 
   void choose_route() {

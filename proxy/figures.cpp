@@ -98,7 +98,9 @@ InForce::Sessions sum_sessions(const FigureSources& sources, std::size_t listene
   InForce::Sessions total{};
   for (const auto& worker : sources.workers) {
     const auto& counters = std::as_const(*worker).listener(listener).counters().sessions[row];
-    for (std::size_t r = 0; r < reason_count; ++r) total[r] += counters[r].value();
+    for (std::size_t r = 0; r < reason_count; ++r) {
+      total[r] += counters.value(static_cast<Reason>(r));
+    }
   }
   return total;
 }
@@ -281,7 +283,8 @@ void add_upstream(const FigureSources& sources, std::size_t place, Scrape& scrap
 
 void note_earlier_sessions(const FigureSources& sources, std::size_t listener, std::size_t upstream,
                            InForce& next) {
-  next.earlier_sessions[{listener, upstream}] = sum_sessions(sources, listener, upstream + 1);
+  const InForce::Sessions sessions = sum_sessions(sources, listener, upstream + 1);
+  if (sessions != InForce::Sessions{}) next.earlier_sessions[{listener, upstream}] = sessions;
 }
 
 std::string render_figures(const FigureSources& sources) {

@@ -52,6 +52,10 @@ std::vector<std::string> tls_files(const config::Config& config) {
     for (const config::Certificate& certificate : settings.certificates) {
       add_files(certificate, files);
     }
+    const config::ClientCertificate& client = settings.client_certificate;
+    for (const std::string& each : {client.ca, client.crl, settings.session_tickets.key_file}) {
+      if (!each.empty()) files.insert(each);
+    }
   }
   for (const config::Upstream& upstream : config.upstreams) {
     if (!upstream.tls) continue;

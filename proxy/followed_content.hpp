@@ -34,7 +34,8 @@ std::vector<FollowedContent> contents_now(const std::vector<std::string>& paths)
 // just now.
 std::optional<std::string> digest_now(const FollowedContent& content);
 
-// Certificates, keys and authorities that the configuration names, sorted, each once.
+// Certificates, keys, authorities, lists of revoked certificates and ticket keys that the
+// configuration names, sorted, each once.
 std::vector<std::string> tls_files(const config::Config& config);
 
 }  // namespace weir::proxy

@@ -95,7 +95,7 @@ void Listener::keep_sockets(const Sockets& kept, const Sockets& in_use) {
   std::erase_if(sockets_, [](const auto& socket) { return !socket->is_open(); });
   if (sockets_.empty()) {
     clear();
-    paused_ = false;
+    paused_ = short_of_descriptors_ = false;
   }
 }
 
@@ -208,7 +208,7 @@ void Listener::count_handshake(std::string_view result, std::string_view version
 
 void Listener::session_ended(const ConnectionFacts& facts, std::size_t upstream) {
   const std::size_t row = upstream == RouteChoice::no_upstream ? 0 : upstream + 1;
-  counters_.sessions[row][static_cast<std::size_t>(facts.outcome.reason)].add();
+  counters_.sessions[row].add(facts.outcome.reason);
   counters_.open.subtract();
   counters_.duration.observe(facts.age);
   counters_.received.observe_bytes(facts.client_received);

@@ -13,8 +13,8 @@ ListeningSocket::~ListeningSocket() {
   close_descriptor(descriptor_);
 }
 
-SocketFile::~SocketFile() {
-  if (!handed_over_) ::unlink(path_.c_str());
+void SocketFile::remove() {
+  if (!std::exchange(handed_over_, true)) ::unlink(path_.c_str());
 }
 
 std::vector<ListeningSocketPointer> OpenBinding::of_worker(std::size_t worker,

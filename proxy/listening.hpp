@@ -28,20 +28,22 @@ class ListeningSocket {
 };
 using ListeningSocketPointer = std::shared_ptr<ListeningSocket>;
 
-// The file of a unix socket: removed with this.
+// The file of a unix socket: removed with this, or before.
 class SocketFile {
  public:
   explicit SocketFile(std::string path) : path_(std::move(path)) {}
   SocketFile(const SocketFile&) = delete;
   SocketFile& operator=(const SocketFile&) = delete;
-  ~SocketFile();
+  ~SocketFile() { remove(); }
+  // Nobody is to come any more. From then on the path may be another socket's.
+  void remove();
   // Another process listens on it, and removes it: it stays.
   void hand_over() { handed_over_ = true; }
   void take_over() { handed_over_ = false; }
 
  private:
   std::string path_;
-  bool handed_over_ = false;
+  bool handed_over_ = false;  // or removed
 };
 
 // An address that is listened on. It does not keep the sockets open: the workers do.

@@ -80,6 +80,7 @@ class Server final : private pool::Workers, private WorkerHost, private AdminSou
                    const std::vector<BindingPointer>& ours) const;
   void change_to(Change& change);
   void make_room(const Change& change);
+  void remove_files(const Change& change) const;
   void carry_out(const Change& change, Worker& worker) const;
   void change_pools(const Change& change);
   void change_process(Change& change);

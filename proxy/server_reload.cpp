@@ -11,6 +11,7 @@
 #include <set>
 #include <stdexcept>
 
+#include "config/overlap.hpp"
 #include "pool/assert.hpp"
 #include "proxy/log.hpp"
 #include "proxy/pipe.hpp"
@@ -39,10 +40,16 @@ std::size_t number_of(std::map<std::string, std::size_t>& numbers, const std::st
   return numbers.emplace(name, numbers.size()).first->second;
 }
 
+bool forget_alike(const config::Pool& one, const config::Pool& other) {
+  return one.mode == other.mode && one.reset->send == other.reset->send &&
+         one.reset->expect == other.reset->expect;
+}
+
 // May a connection that was opened under the one be lent under the other? A session must get what
-// is verified, and introduced, as configured now.
+// is verified, introduced, and has forgotten its clients, as configured now.
 bool may_be_lent(const config::Upstream& opened, const config::Upstream& now) {
-  return opened.tls == now.tls && opened.proxy_protocol == now.proxy_protocol;
+  return opened.tls == now.tls && opened.proxy_protocol == now.proxy_protocol &&
+         (opened.pool.mode != config::PoolMode::reset || forget_alike(opened.pool, now.pool));
 }
 
 // Are they interchangeable? The rest of a connection's identity is its endpoint.
@@ -51,6 +58,14 @@ bool are_alike(const UpstreamRules& one, const UpstreamRules& other) {
   const config::Pool& its = other.config.pool;
   return may_be_lent(one.config, other.config) && one.tls == other.tls && pool.mode == its.mode &&
          pool.server_speaks_first == its.server_speaks_first && pool.reset == its.reset;
+}
+
+// What goes from the admin's address to a listener, or back, is taken until the reload is over.
+void refuse_own(const config::Address& wanted, const config::Address& taken,
+                const std::string& owner) {
+  if (!config::overlap(wanted, taken)) return;
+  throw std::runtime_error("cannot listen on " + wanted.text() + ": `" + owner +
+                           "` does until this reload is over; reload once without it");
 }
 
 // What is left of an upstream that is not configured any more: its endpoints serve the sessions
@@ -107,13 +122,13 @@ void Server::reload() {
   }
   const auto began = std::chrono::steady_clock::now();
   constexpr std::string_view stays = "not reloaded, the configuration in force stays";
-  Loaded loaded = load_again_(in_force()->tls);
-  follow_files(loaded);
-  const std::string problems = config::render(loaded.problems, false);
-  if (loaded.config == nullptr) return refuse(stays, problems);
-  if (!problems.empty()) spdlog::warn("the configuration is odd:\n{}", problems);
   std::shared_ptr<Change> change;
   try {
+    Loaded loaded = load_again_(in_force()->tls);
+    follow_files(loaded);
+    const std::string problems = config::render(loaded.problems, false);
+    if (loaded.config == nullptr) return refuse(stays, problems);
+    if (!problems.empty()) spdlog::warn("the configuration is odd:\n{}", problems);
     change = prepare(loaded);
   } catch (const std::exception& error) {
     return refuse(stays, error.what());
@@ -159,6 +174,11 @@ std::shared_ptr<Server::Change> Server::prepare(const Loaded& loaded) {
   const std::optional<config::Address>& bind = loaded.config->admin.bind;
   change->has_other_admin = before == nullptr || before->config->admin.bind != bind;
   if (change->has_other_admin && bind) {
+    for (std::size_t i = 0; before != nullptr && i < before->listeners.size(); ++i) {
+      for (const BindingPointer& each : before->listeners[i].bindings) {
+        refuse_own(*bind, each->bound, "listeners." + before->config->listeners[i].name);
+      }
+    }
     change->admin =
         std::make_unique<Admin>(*bind, static_cast<AdminSource&>(*this), inheritance_.admin(*bind));
   }
@@ -248,6 +268,7 @@ OpenBinding Server::bind(const config::Address& address, std::vector<BindingPoin
       return hold(*found);
     }
   }
+  if (admin_) refuse_own(address, admin_->local_address(), "admin");
   auto open = open_binding(address, shared_.worker_count, ours);
   if (!open) throw std::runtime_error(open.error());
   return std::move(*open);
@@ -255,6 +276,7 @@ OpenBinding Server::bind(const config::Address& address, std::vector<BindingPoin
 
 void Server::change_to(Change& change) {
   make_room(change);
+  remove_files(change);
   if (phase_.load() == Phase::starting) {
     for (const auto& worker : workers_) carry_out(change, *worker);
   } else {
@@ -292,7 +314,12 @@ void Server::make_room(const Change& change) {
     upstreams_[of.index] = std::make_unique<pool::Upstream>(
         of.rules->config, of.index, shared_.worker_count, static_cast<pool::Workers&>(*this),
         std::chrono::steady_clock::now());
-    for (const auto& worker : workers_) worker->add_upstream(*upstreams_[of.index]);
+    for (const auto& worker : workers_) {
+      worker->add_upstream(*upstreams_[of.index]);
+      // Here, since a worker that begins to use it may ask another one for a connection before that
+      // one has changed over.
+      worker->connections(of.index).follow(for_worker(of.rules));
+    }
     endpoint_books_->open(*upstreams_[of.index]);
   }
   std::vector<const std::string*> names(listener_numbers_.size());
@@ -303,13 +330,33 @@ void Server::make_room(const Change& change) {
   }
 }
 
+// Of unix sockets that go: before the workers take the last clients out of their queues, and not
+// when the last answer about the configuration in force so far is given, since its path may be in
+// use again by then.
+void Server::remove_files(const Change& change) const {
+  const InForcePointer before = in_force();
+  if (before == nullptr) return;
+  std::set<BindingPointer> stay;
+  for (const InForce::Listener& each : change.in_force->listeners) {
+    stay.insert(each.bindings.begin(), each.bindings.end());
+  }
+  for (const InForce::Listener& each : before->listeners) {
+    for (const BindingPointer& binding : each.bindings) {
+      if (binding->file && !stay.contains(binding)) binding->file->remove();
+    }
+  }
+}
+
 // On the worker's thread.
 void Server::carry_out(const Change& change, Worker& worker) const {
   for (const auto* list : {&change.upstreams, &change.removed_upstreams}) {
     for (const Change::OfUpstream& of : *list) {
       Connections& connections = worker.connections(of.index);
-      connections.follow(for_worker(of.rules));
-      if (of.is_new) connections.start();
+      if (of.is_new) {
+        connections.start();
+      } else {
+        connections.follow(for_worker(of.rules));
+      }
     }
   }
   // First all that go, then all that come: a socket may go from one listener to another.

@@ -115,11 +115,8 @@ Task<bool> Session::shake_hands() {
   }
   handshake_took_ = worker_.loop().now() - began;
   listener_.counters().handshake.observe(handshake_took_);
-  tls_ = std::make_unique<TlsFacts>(tls_facts(ssl));
-  client_.leave_ssl();
-  listener_.count_handshake("ok", tls_->version, tls_->resumed);
   last_byte_at_ = worker_.loop().now();
-  co_return true;
+  co_return admit(ssl);
 }
 
 bool Session::choose_route() {
@@ -446,6 +443,7 @@ ConnectionFacts Session::facts() const {
     facts.alpn = tls_->alpn;
     facts.tls_version = tls_->version;
     facts.tls_cipher = tls_->cipher;
+    facts.client_identity = tls_->client_identity;
   }
   if (offer_) {
     facts.server_name = offer_->server_name;

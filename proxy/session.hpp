@@ -66,6 +66,7 @@ class Session final : public boost::intrusive::list_base_hook<>,
   Task<bool> read_hello();
   std::optional<bool> judge_hello();
   Task<bool> shake_hands();
+  bool admit(const ssl_st* ssl);
   std::string_view server_name() const;
   std::vector<std::string_view> protocols() const;
   bool choose_route();

@@ -160,6 +160,9 @@ std::string Session::header_for_server() const {
     facts.tls = true;
     facts.tls_version = tls_->version;
     facts.tls_cipher = tls_->cipher;
+    facts.certificate = facts.verified = !tls_->client_identity.empty();
+    facts.resumed = tls_->resumed;
+    facts.common_name = tls_->client_common_name;
     facts.authority = tls_->server_name;
     facts.alpn = tls_->alpn;
   } else if (header_) {

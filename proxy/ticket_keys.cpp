@@ -8,6 +8,8 @@
 
 #include <cstring>
 
+#include "pool/assert.hpp"
+
 namespace weir::proxy {
 namespace {
 
@@ -54,12 +56,18 @@ int seal_or_open(SSL* ssl, unsigned char* name, unsigned char* iv, EVP_CIPHER_CT
 
 }  // namespace
 
-TicketKeys::TicketKeys(std::chrono::milliseconds rotate)
-    : rotate_(rotate), made_(std::chrono::steady_clock::now()), current_(fresh_key()) {}
+TicketKeys::Key::~Key() {
+  OPENSSL_cleanse(this, sizeof *this);
+}
 
-TicketKeys::~TicketKeys() {
-  OPENSSL_cleanse(&current_, sizeof current_);
-  OPENSSL_cleanse(&previous_, sizeof previous_);
+TicketKeys::TicketKeys(std::chrono::milliseconds rotate)
+    : rotate_(rotate), made_(std::chrono::steady_clock::now()), keys_(2), sealing_(1) {
+  keys_[sealing_] = fresh_key();
+}
+
+TicketKeys::TicketKeys(std::vector<Key> keys)
+    : keys_(std::move(keys)), sealing_(keys_.size() < 2 ? 0 : keys_.size() - 2) {
+  WEIR_ASSERT(!keys_.empty(), "a file of ticket keys has one");
 }
 
 void TicketKeys::serve(ssl_ctx_st* context) {
@@ -70,15 +78,16 @@ void TicketKeys::serve(ssl_ctx_st* context) {
 TicketKeys::Key TicketKeys::current() {
   const std::scoped_lock lock(mutex_);
   rotate_if_due();
-  return current_;
+  return keys_[sealing_];
 }
 
 TicketKeys::Found TicketKeys::find(const unsigned char* name) {
   const std::scoped_lock lock(mutex_);
   rotate_if_due();
-  for (const Key* key : {&current_, &previous_}) {
-    if (key->valid && std::memcmp(key->name.data(), name, key->name.size()) == 0) {
-      return {*key, key == &current_};
+  for (std::size_t i = 0; i < keys_.size(); ++i) {
+    const Key& key = keys_[i];
+    if (key.valid && std::memcmp(key.name.data(), name, key.name.size()) == 0) {
+      return {key, i >= sealing_};
     }
   }
   return {};
@@ -89,8 +98,8 @@ void TicketKeys::rotate_if_due() {
   const auto now = std::chrono::steady_clock::now();
   if (now - made_ < rotate_) return;
   // After two periods without a handshake the old key is too old to be accepted at all.
-  previous_ = now - made_ < 2 * rotate_ ? current_ : Key{};
-  current_ = fresh_key();
+  keys_.front() = now - made_ < 2 * rotate_ ? keys_.back() : Key{};
+  keys_.back() = fresh_key();
   made_ = now;
 }
 

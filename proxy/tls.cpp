@@ -16,7 +16,9 @@
 #include <optional>
 #include <unordered_map>
 
+#include "proxy/client_certificates.hpp"
 #include "proxy/stream.hpp"
+#include "proxy/ticket_key_file.hpp"
 #include "proxy/ticket_keys.hpp"
 #include "proxy/tls_certificate.hpp"
 #include "proxy/tls_offer.hpp"
@@ -86,12 +88,10 @@ class TlsServer::State {
     }
   };
 
-  State(const config::TlsSettings& from, const State* before)
-      : settings(from),
-        tickets(before != nullptr && before->settings.session_tickets == from.session_tickets
-                    ? before->tickets
-                    : std::make_shared<TicketKeys>(from.session_tickets.rotate)) {}
+  explicit State(const config::TlsSettings& from) : settings(from) {}
 
+  bool read_keys(const State* before, std::vector<config::Problem>& problems);
+  bool read_clients(std::vector<config::Problem>& problems);
   bool add(const config::Certificate& files, std::vector<config::Problem>& problems);
   const Choice* find(const std::string& server_name) const;
   // Null when a client that asks for this name is turned away.
@@ -103,6 +103,7 @@ class TlsServer::State {
 
   config::TlsSettings settings;
   std::shared_ptr<TicketKeys> tickets;
+  std::unique_ptr<ClientCertificates> clients;  // null: none are asked for
   std::vector<unsigned char> protocols;
   std::vector<ContextPointer> contexts;
   std::unordered_map<std::string, Choice> exact;      // "www.example.com"
@@ -111,6 +112,25 @@ class TlsServer::State {
   std::vector<std::string> first_names;
   std::vector<CertificateExpiry> expiries;
 };
+
+// A file is read each time: it changes while its path stays.
+bool TlsServer::State::read_keys(const State* before, std::vector<config::Problem>& problems) {
+  const config::SessionTickets& wanted = settings.session_tickets;
+  if (!wanted.key_file.empty()) {
+    auto keys = read_ticket_keys(wanted, problems);
+    if (keys) tickets = std::make_shared<TicketKeys>(std::move(*keys));
+    return keys.has_value();
+  }
+  const bool go_on = before != nullptr && before->settings.session_tickets == wanted;
+  tickets = go_on ? before->tickets : std::make_shared<TicketKeys>(wanted.rotate);
+  return true;
+}
+
+bool TlsServer::State::read_clients(std::vector<config::Problem>& problems) {
+  if (settings.client_certificate.verify == config::ClientVerify::off) return true;
+  clients = ClientCertificates::make(settings.client_certificate, problems);
+  return clients != nullptr;
+}
 
 bool TlsServer::State::add(const config::Certificate& files,
                            std::vector<config::Problem>& problems) {
@@ -132,6 +152,11 @@ bool TlsServer::State::add(const config::Certificate& files,
   SSL_CTX_set_session_id_context(
       context.get(), id,
       static_cast<unsigned>(std::min<std::size_t>(settings.name.size(), SSL_MAX_SID_CTX_LENGTH)));
+  if (clients && !clients->serve(context.get(), settings.name)) {
+    problems.push_back(tls_problem(settings.client_certificate.ca_place,
+                                   "OpenSSL refuses the authorities: " + last_openssl_error()));
+    return false;
+  }
   if (settings.session_tickets.enabled) {
     tickets->serve(context.get());
     SSL_CTX_set_num_tickets(context.get(), 2);
@@ -227,15 +252,20 @@ TlsServer::~TlsServer() = default;
 std::unique_ptr<TlsServer> TlsServer::make(const config::TlsSettings& settings,
                                            std::vector<config::Problem>& problems,
                                            const TlsServer* before) {
-  auto state =
-      std::make_unique<State>(settings, before == nullptr ? nullptr : before->state_.get());
+  auto state = std::make_unique<State>(settings);
   state->protocols = alpn_wire(settings.alpn);
-  bool good = true;
+  bool good = state->read_keys(before == nullptr ? nullptr : before->state_.get(), problems);
+  good = state->read_clients(problems) && good;
   for (const config::Certificate& certificate : settings.certificates) {
     good = state->add(certificate, problems) && good;
   }
   if (!good) return nullptr;
   return std::unique_ptr<TlsServer>(new TlsServer(std::move(state)));
+}
+
+std::string TlsServer::judge(const ssl_st* ssl, TlsFacts& facts) const {
+  facts = tls_facts(ssl);
+  return state_->clients ? state_->clients->judge(ssl, facts) : "";
 }
 
 ssl_st* TlsServer::accept() const {

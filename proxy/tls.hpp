@@ -34,6 +34,9 @@ struct TlsFacts {
   std::string server_name;
   std::string alpn;
   bool resumed = false;
+  // Of the client's certificate, which has been verified. Empty where it has shown none.
+  std::string client_identity;  // "cn:build-7"
+  std::string client_common_name;
 };
 TlsFacts tls_facts(const ssl_st* ssl);
 
@@ -69,6 +72,9 @@ class TlsServer {
   // What the handshake of a client decides: the name in lower case, empty when it has none. No
   // places: it is turned away.
   CertificateChoice certificates_for(const std::string& server_name) const;
+  // What a handshake has agreed on, right after it; and why the client is not let in by its
+  // certificate, or "".
+  std::string judge(const ssl_st* ssl, TlsFacts& facts) const;
 
  private:
   class State;

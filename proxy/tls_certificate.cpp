@@ -14,7 +14,6 @@
 #include <iterator>
 
 namespace weir::proxy {
-namespace {
 
 std::optional<std::string> read_file(const std::string& path, const config::Place& place,
                                      std::vector<config::Problem>& problems) {
@@ -25,11 +24,11 @@ std::optional<std::string> read_file(const std::string& path, const config::Plac
   return std::nullopt;
 }
 
-using BioPointer = std::unique_ptr<BIO, decltype(&BIO_free)>;
-
 BioPointer memory(const std::string& text) {
   return {BIO_new_mem_buf(text.data(), static_cast<int>(text.size())), &BIO_free};
 }
+
+namespace {
 
 // A key with a passphrase is refused rather than asked for: a server has no terminal.
 int no_passphrase(char*, int, int, void*) {
@@ -69,12 +68,6 @@ std::vector<std::string> server_names(X509* certificate) {
   return names;
 }
 
-std::chrono::system_clock::time_point not_after(X509* certificate) {
-  std::tm when{};
-  ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &when);
-  return std::chrono::system_clock::from_time_t(::timegm(&when));
-}
-
 std::vector<CertificatePointer> read_chain(const std::string& text) {
   std::vector<CertificatePointer> chain;
   const BioPointer bio = memory(text);
@@ -85,6 +78,20 @@ std::vector<CertificatePointer> read_chain(const std::string& text) {
 }
 
 }  // namespace
+
+std::chrono::system_clock::time_point time_of(const ASN1_TIME* time) {
+  std::tm when{};
+  ASN1_TIME_to_tm(time, &when);
+  // Certificates without an end say 9999, and a clock that counts nanoseconds ends in 2262.
+  using Clock = std::chrono::system_clock;
+  constexpr auto last = std::chrono::floor<std::chrono::seconds>(Clock::duration::max());
+  return Clock::from_time_t(std::min<std::time_t>(::timegm(&when), last.count()));
+}
+
+std::string utc(std::chrono::system_clock::time_point time) {
+  return fmt::format("{:%Y-%m-%d %H:%M} UTC",
+                     fmt::gmtime(std::chrono::system_clock::to_time_t(time)));
+}
 
 config::Problem tls_problem(const config::Place& place, std::string message, std::string hint) {
   config::Problem problem;
@@ -140,7 +147,7 @@ std::optional<KeyedCertificate> load_certificate(const config::Certificate& file
   loaded.is_ecdsa = EVP_PKEY_is_a(loaded.key.get(), "EC") == 1;
   loaded.server_names = server_names(leaf);
   loaded.display_name = loaded.server_names.front();
-  loaded.not_after = not_after(leaf);
+  loaded.not_after = time_of(X509_get0_notAfter(leaf));
   return loaded;
 }
 
@@ -150,9 +157,7 @@ void warn_of_expiry(const KeyedCertificate& certificate, const config::Certifica
   constexpr auto early = std::chrono::days(30);
   const auto left = certificate.not_after - now;
   if (files.cert_pem || left >= early) return;  // the demo's is made for the hour
-  const std::string when =
-      fmt::format("{:%Y-%m-%d %H:%M} UTC",
-                  fmt::gmtime(std::chrono::system_clock::to_time_t(certificate.not_after)));
+  const std::string when = utc(certificate.not_after);
   const auto days = std::chrono::floor<std::chrono::days>(left).count();
   std::string what = fmt::format("expires in {} day{}, at {}", days, days == 1 ? "" : "s", when);
   if (left < std::chrono::seconds(0)) what = "has expired at " + when;

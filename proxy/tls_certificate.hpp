@@ -1,6 +1,7 @@
 #pragma once
 // Reading certificates and keys: PEM files (or text, for the demo) to OpenSSL objects, with every
-// mistake as a problem at its place in the configuration. Used by tls.cpp alone; single-threaded.
+// mistake as a problem at its place in the configuration. Used where TLS settings are made ready;
+// single-threaded.
 
 #include <openssl/ssl.h>
 
@@ -17,6 +18,18 @@ namespace weir::proxy {
 
 using CertificatePointer = std::unique_ptr<X509, decltype(&X509_free)>;
 using KeyPointer = std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)>;
+
+using BioPointer = std::unique_ptr<BIO, decltype(&BIO_free)>;
+
+// A file as it is.
+std::optional<std::string> read_file(const std::string& path, const config::Place& place,
+                                     std::vector<config::Problem>& problems);
+// Reads `text`, which must outlive it.
+BioPointer memory(const std::string& text);
+
+std::chrono::system_clock::time_point time_of(const ASN1_TIME* time);
+// "2026-11-27 13:00 UTC"
+std::string utc(std::chrono::system_clock::time_point time);
 
 struct KeyedCertificate {
   std::vector<CertificatePointer> chain;  // the leaf first

@@ -50,6 +50,10 @@ void add_certificate(FileDigest& digest, const config::Certificate& certificate)
 std::string digest_of(const config::TlsSettings& settings) {
   FileDigest digest;
   for (const config::Certificate& each : settings.certificates) add_certificate(digest, each);
+  const config::ClientCertificate& client = settings.client_certificate;
+  for (const std::string& each : {client.ca, client.crl, settings.session_tickets.key_file}) {
+    if (!each.empty()) digest.add_file(each);
+  }
   return digest.finish();
 }
 

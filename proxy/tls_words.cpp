@@ -7,6 +7,7 @@
 #include <array>
 #include <cstring>
 
+#include "proxy/counters.hpp"
 #include "proxy/stream.hpp"
 #include "proxy/tls.hpp"
 #include "proxy/tls_offer.hpp"
@@ -35,10 +36,47 @@ constexpr std::array words{
     Word{SSL_R_HTTP_REQUEST, "not_tls", "plain HTTP was spoken to a TLS port"},
     Word{SSL_R_HTTPS_PROXY_REQUEST, "not_tls", "plain HTTP was spoken to a TLS port"},
     Word{SSL_R_WRONG_VERSION_NUMBER, "not_tls", "the peer does not speak TLS"},
+    Word{SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE, "no_certificate",
+         "the client has shown no certificate"},
     Word{SSL_R_CERTIFICATE_VERIFY_FAILED, "certificate", "certificate verify failed"},
 };
 
 constexpr std::string_view peer_alert = "peer_alert";
+
+constexpr std::array<std::string_view, tls_result_count - 1> reasons{
+    "protocol_version",
+    "no_shared_cipher",
+    "no_shared_group",
+    "no_shared_alpn",
+    "unknown_server_name",
+    "not_tls",
+    "certificate",
+    "certificate_expired",
+    "certificate_revoked",
+    "certificate_unknown_authority",
+    "no_certificate",
+    peer_alert,
+    "reset",
+    "closed",
+    "timeout",
+    "other"};
+
+std::string_view label_of_verification(long result) {
+  switch (result) {
+    case X509_V_ERR_CERT_HAS_EXPIRED:
+      return "certificate_expired";
+    case X509_V_ERR_CERT_REVOKED:
+      return "certificate_revoked";
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+    case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+    case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+    case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
+      return "certificate_unknown_authority";
+    default:
+      return "certificate";
+  }
+}
 
 }  // namespace
 
@@ -63,7 +101,7 @@ TlsFailure tls_failure(const Stream& stream) {
   ERR_clear_error();
   const long verified = stream.ssl() == nullptr ? X509_V_OK : SSL_get_verify_result(stream.ssl());
   if (verified != X509_V_OK && ERR_GET_REASON(error) == SSL_R_CERTIFICATE_VERIFY_FAILED) {
-    return {"certificate", X509_verify_cert_error_string(verified)};
+    return {label_of_verification(verified), X509_verify_cert_error_string(verified)};
   }
   if (error == 0) {
     if (stream.last_error() != 0) return {"reset", std::strerror(stream.last_error())};
@@ -83,19 +121,8 @@ TlsFailure tls_failure(const Stream& stream) {
 }
 
 const std::vector<std::string_view>& tls_failure_reasons() {
-  static const std::vector<std::string_view> reasons{"protocol_version",
-                                                     "no_shared_cipher",
-                                                     "no_shared_group",
-                                                     "no_shared_alpn",
-                                                     "unknown_server_name",
-                                                     "not_tls",
-                                                     "certificate",
-                                                     peer_alert,
-                                                     "reset",
-                                                     "closed",
-                                                     "timeout",
-                                                     "other"};
-  return reasons;
+  static const std::vector<std::string_view> all(reasons.begin(), reasons.end());
+  return all;
 }
 
 }  // namespace weir::proxy

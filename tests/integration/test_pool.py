@@ -171,7 +171,8 @@ def test_fresh_max_age_replaces_idle_connections(start_weir, start_endpoint):
     wait_until(lambda: endpoint.accepted >= 6, "two generations are replaced", timeout=6)
     wait_for_idle(weir, 2)
     wait_until(lambda: endpoint.open <= 4, "the old ones are closed")
-    assert weir.metrics().sum("weir_pool_closed_total", reason="fresh_age") >= 4
+    wait_until(lambda: weir.metrics().sum("weir_pool_closed_total", reason="fresh_age") >= 4,
+               "they are counted")
 
 
 def test_idle_connections_that_the_server_closed_are_replaced(start_weir, start_endpoint):

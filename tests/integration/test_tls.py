@@ -10,6 +10,7 @@ from support.configuration import listener, tls, upstream
 from support.endpoints import echo, http, named
 from support.patience import Stopwatch, seconds
 from support.processes import run
+from support.s_client import s_client
 
 
 @pytest.fixture
@@ -21,12 +22,6 @@ def start_tls(start_weir, start_endpoint):
                           tls(*certificates, **settings))
 
     return start
-
-
-def s_client(weir, *options, server_name="localhost"):
-    """One request; it waits for the server's end, so that tickets have arrived by then."""
-    return run("openssl", "s_client", "-connect", f"127.0.0.1:{weir.port()}", "-servername",
-               server_name, "-ign_eof", *options, input="GET / HTTP/1.1\r\n\r\n")
 
 
 def served(weir, server_name, *options):

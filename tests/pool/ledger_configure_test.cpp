@@ -55,6 +55,31 @@ TEST(LedgerConfigure, ServesWhoWaitsWhenALimitRises) {
   EXPECT_EQ(asked.waiter->state, Waiter::State::granted);
 }
 
+TEST(LedgerConfigure, ServesWhoWaitsAlsoWhereTheEndpointsAreNotSetAgain) {
+  Configured books(upstream(1, {.max_connections = 1}));
+  books.lease();
+  books.acquire();
+  books.config.pool.max_connections = 2;
+  books.ledger.configure(books.config, {}, 1, books.now, books.actions);
+  books.settle();
+  EXPECT_EQ(books.openings.size(), 1U);
+}
+
+TEST(LedgerConfigure, ClosesNothingAtTheEndOfATimeThatItHadBefore) {
+  Configured books(
+      upstream(1, {.min_idle = 1, .idle_timeout = 10s, .fresh_max_age = 0s, .max_lifetime = 0s}));
+  books.warm();
+  Connection& idle = *books.last;
+  books.config.pool.min_idle = 0;
+  books.config.pool.idle_timeout = 0s;
+  books.configure();
+  books.now = idle.due;
+  books.ledger.expire(idle, books.now, books.actions);
+  books.settle();
+  EXPECT_THAT(books.closed, IsEmpty());
+  EXPECT_EQ(idle.due, TimePoint::max());
+}
+
 TEST(LedgerConfigure, LetsLeasesBeWhenALimitFalls) {
   Configured books(upstream(1, {.max_connections = 3}));
   for (int i = 0; i < 3; ++i) books.lease();

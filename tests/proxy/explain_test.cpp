@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
 #include <random>
 
 #include "config/address.hpp"
@@ -62,6 +64,24 @@ class ExplainTest : public testing::Test {
 
   config::Config config_;
 };
+
+TEST_F(ExplainTest, TellsWhichClientCertificatesAreLetIn) {
+  using Kind = config::IdentityPattern::Kind;
+  const std::string file = testing::TempDir() + "weir_explain_clients.pem";
+  config::ClientCertificate& client = terminate_tls().client_certificate;
+  std::ofstream(file) << *config_.tls["public"].certificates[0].cert_pem;
+  listener().upstream = "a";
+  client.ca = file;
+  EXPECT_THAT(ask({}).value().text, Not(HasSubstr("client certificate")));
+  client.verify = config::ClientVerify::optional;
+  EXPECT_THAT(ask({}).value().text, HasSubstr("\nclient certificate: optional, signed by an "
+                                              "authority in " +
+                                              file + "\nupstream: a"));
+  client.verify = config::ClientVerify::required;
+  client.allow = {{Kind::common_name, "build-*"}, {Kind::dns, "*.svc.example"}};
+  EXPECT_THAT(ask({}).value().text, HasSubstr(file + ", of cn:build-* or dns:*.svc.example\n"));
+  std::filesystem::remove(file);
+}
 
 TEST_F(ExplainTest, TellsTheWholeWay) {
   terminate_tls().alpn = {"h2", "mqtt"};

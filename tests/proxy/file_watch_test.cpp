@@ -425,14 +425,17 @@ TEST(TlsFiles, AreThoseTheConfigurationNames) {
   settings.certificates[1].key = "b.key";
   settings.certificates[2].cert_pem = "";
   settings.certificates[2].key_pem = "";
+  settings.client_certificate.ca = "clients.pem";
+  settings.client_certificate.crl = "revoked.pem";
+  settings.session_tickets.key_file = "tickets.key";
   config.upstreams.resize(3);
   config.upstreams[1].tls.emplace();
   config.upstreams[2].tls.emplace().ca = "ca.pem";
   config::Certificate& own = config.upstreams[2].tls->certificate.emplace();
   own.cert = "own.pem";
   own.key = "own.key";
-  EXPECT_THAT(tls_files(config),
-              ElementsAre("a.pem", "b.key", "b.pem", "ca.pem", "own.key", "own.pem"));
+  EXPECT_THAT(tls_files(config), ElementsAre("a.pem", "b.key", "b.pem", "ca.pem", "clients.pem",
+                                             "own.key", "own.pem", "revoked.pem", "tickets.key"));
 }
 
 }  // namespace

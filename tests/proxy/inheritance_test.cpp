@@ -9,12 +9,10 @@
 #include <unistd.h>
 
 #include <array>
-#include <cstdio>
+#include <cerrno>
 #include <cstdlib>
 #include <filesystem>
 #include <functional>
-#include <string_view>
-#include <utility>
 
 #include "proxy/sockets.hpp"
 
@@ -136,9 +134,11 @@ TEST_F(InheritanceTest, LeavesTheFileAloneUntilItServes) {
 TEST_F(InheritanceTest, GivesItsWordOnce) {
   std::array<int, 2> ends{};
   ASSERT_EQ(::pipe2(ends.data(), O_NONBLOCK), 0);
-  for (int& each : ends) {
-    const int out_of_the_way = ::fcntl(each, F_DUPFD, 100);
-    ::close(std::exchange(each, out_of_the_way));
+  // Away from where the given sockets go.
+  for (int& end : ends) {
+    const int low = end;
+    end = ::fcntl(low, F_DUPFD, 100);
+    ::close(low);
   }
   give(any_port);
   in_child("", [&] {

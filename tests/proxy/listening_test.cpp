@@ -1,3 +1,5 @@
+// The addresses that are listened on, and the files of unix sockets.
+
 #include "proxy/listening.hpp"
 
 #include <fcntl.h>
@@ -9,12 +11,26 @@
 
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <map>
 
 #include "proxy/sockets.hpp"
 
 namespace weir::proxy {
 namespace {
+
+TEST(SocketFile, LeavesWhateverIsThereOnceItIsRemoved) {
+  const std::string path = testing::TempDir() + "listening_test.sock";
+  std::ofstream(path) << "one";
+  {
+    SocketFile file(path);
+    file.remove();
+    EXPECT_FALSE(std::filesystem::exists(path));
+    std::ofstream(path) << "another";
+  }
+  EXPECT_TRUE(std::filesystem::exists(path));
+  std::filesystem::remove(path);
+}
 
 OpenBinding binding_with(std::size_t sockets) {
   OpenBinding open{std::make_shared<Binding>(), false, {}};

@@ -33,6 +33,7 @@ class Observer {
     if (asked.connection != nullptr) {
       tally_.lent(asked.connection->endpoint);
       check_lent(asked.connection->endpoint, tried);
+      check_settings(*asked.connection);
     }
     const auto opens_for_it = [&](const Action& action) {
       const auto* open = std::get_if<Open>(&action);
@@ -103,6 +104,13 @@ class Observer {
   void expects(bool expecting) { expecting_ = expecting; }
   void pressed(Pressure pressure) { pressure_ = pressure; }
   void shuts_down() { shutting_down_ = true; }
+  // The scenario has other settings, and the ledger is told: then it closes more at once than
+  // sessions ever make room for.
+  void configures(const Generations& generations, TimePoint now) {
+    tally_.configured(scenario_.capacity, generations, now);
+    configuring_ = true;
+  }
+  void has_configured() { configuring_ = false; }
 
   // --- Actions, as they leave the ledger ---
 
@@ -121,6 +129,7 @@ class Observer {
     } else if (const auto* hand = std::get_if<Hand>(&action)) {
       tally_.lent(hand->connection->endpoint);
       check_lent(hand->connection->endpoint, hand->waiter->tried);
+      check_settings(*hand->connection);
       queue_.handed(*hand->waiter);
     } else if (const auto* fail = std::get_if<Fail>(&action)) {
       queue_.failed(*fail->waiter);
@@ -216,9 +225,12 @@ class Observer {
   void placed(const Connection& connection, const Placed& placed, const Waiter* owner,
               TimePoint now) {
     const EndpointIndex endpoint = connection.endpoint;
-    if (placed.where != Placed::Where::waiter) queue_.nobody_granted(endpoint, now);
+    if (placed.where != Placed::Where::waiter && holds(connection)) {
+      queue_.nobody_granted(endpoint, now);
+    }
     switch (placed.where) {
       case Placed::Where::waiter:
+        check_settings(connection);
         check_placed(endpoint, *placed.waiter, owner, now);
         queue_.granted(*placed.waiter, endpoint, now);
         return;
@@ -226,7 +238,7 @@ class Observer {
         tally_.became_idle(endpoint, now);
         return;
       case Placed::Where::nobody:
-        tally_.unplaced(endpoint, shutting_down_);
+        tally_.unplaced(connection, shutting_down_);
     }
   }
 
@@ -249,11 +261,20 @@ class Observer {
            endpoint);
   }
 
+  // The settings it was opened under.
+  bool holds(const Connection& connection) const {
+    return connection.generation >= tally_.generations().oldest_lent;
+  }
+  void check_settings(const Connection& connection) const {
+    demand(holds(connection), "a connection of endpoint % is lent under settings that do not hold",
+           connection.endpoint);
+  }
+
   // An idle connection that is closed for no fault of its own makes room for a session that only
   // max_total keeps waiting; one at a time.
   void check_room(const Close& close) const {
     const Tally::Seat& seat = tally_.seats()[close.connection->endpoint];
-    if (close.why != Closed::surplus || seat.counts.idle >= pool_.max_idle) return;
+    if (configuring_ || close.why != Closed::surplus || seat.counts.idle >= pool_.max_idle) return;
     demand(tally_.closing_total() == 1, "room is made for more than one at once");
     demand(queue_.any_starved(), "room is made, and nobody waits for it");
   }
@@ -307,7 +328,7 @@ class Observer {
 
   // It is ejected for a while, and no longer.
   void check_ejected(TimePoint now) const {
-    const Nanoseconds longest = 10 * scenario_.upstream.ejection.duration;
+    const Nanoseconds longest = 10 * tally_.longest_ejection();
     const auto& seats = tally_.seats();
     const bool any_left = std::ranges::any_of(seats, &Tally::Seat::takes_sessions);
     for (const Tally::Seat& seat : seats) {
@@ -336,7 +357,7 @@ class Observer {
     const Nanoseconds token =
         pool_.open_rate == 0 ? Nanoseconds(0)
                              : Nanoseconds(static_cast<Nanoseconds::rep>(1e9 / pool_.open_rate));
-    return std::max<Nanoseconds>({std::chrono::seconds(5), pool_.backoff.most, token});
+    return std::max<Nanoseconds>({std::chrono::seconds(5), tally_.longest_backoff(), token});
   }
 
   // Nobody waits: what is less than min_idle is being opened, or will be when time allows it.
@@ -348,7 +369,7 @@ class Observer {
       if (!seat.takes_sessions() || seat.counts.idle + seat.counts.opening >= pool_.min_idle)
         continue;
       if (!tally_.has_room(seat) || !tally_.below_total()) continue;
-      const bool has_trouble = now - seat.failed_at < pool_.backoff.most + model_slack;
+      const bool has_trouble = now - seat.failed_at < tally_.longest_backoff() + model_slack;
       demand(seat.counts.opening > 0 || is_awaited(now, longest_pause()),
              "endpoint % has too few idle, and nothing is done", endpoint);
       demand(seat.counts.opening > 0 || has_trouble || was_in_trouble(seat) ||
@@ -367,6 +388,7 @@ class Observer {
   bool expecting_;
   Pressure pressure_ = Pressure::none;
   bool shutting_down_ = false;
+  bool configuring_ = false;
   bool started_ = false;
   TimePoint wake_ = TimePoint::max();
 

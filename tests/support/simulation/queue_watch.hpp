@@ -20,7 +20,7 @@ class QueueWatch {
   };
 
   QueueWatch(const config::Upstream& upstream, const Tally& tally)
-      : pool_(upstream.pool), is_hash_(upstream.balance == config::Balance::hash), tally_(tally) {}
+      : config_(upstream), pool_(upstream.pool), tally_(tally) {}
 
   const std::vector<Waiting>& queue() const { return queue_; }
   bool any_starved() const { return std::ranges::any_of(queue_, &Waiting::starved); }
@@ -143,7 +143,7 @@ class QueueWatch {
       if (!may_have(*each->waiter, endpoint, now)) continue;
       demand(!each->starved, "a session that has nothing is passed by what became ready");
       // What hash keeps together waits for its own endpoint.
-      if (!is_hash_) ++each->passed;
+      if (config_.balance != config::Balance::hash) ++each->passed;
       demand(each->passed <= Ledger::most_overtaken, "a session is passed % times", each->passed);
     }
   }
@@ -168,8 +168,8 @@ class QueueWatch {
   // The ledger looks at so many that cannot be served.
   static constexpr std::size_t longest_look = 60;
 
+  const config::Upstream& config_;
   const config::Pool& pool_;
-  bool is_hash_;
   const Tally& tally_;
   std::vector<Waiting> queue_;  // by rank
   std::int64_t next_rank_ = 0;

@@ -164,6 +164,8 @@ class Sessions final : public Shell::Sessions {
     const config::Pool& pool = world_.scenario.upstream.pool;
     demand(connection.remembers == nobody, "connection % still knows client %", connection.id,
            connection.remembers);
+    // What was on its way in that moment is lent as it was.
+    if (world_.now() - world_.configured_at < std::chrono::seconds(2) + model_slack) return;
     demand(pool.mode == config::PoolMode::reset || connection.lent == 0,
            "connection % is lent again", connection.id);
     demand(pool.max_uses == 0 || connection.lent < pool.max_uses, "connection % is lent % times",

@@ -96,6 +96,22 @@ class Shell {
     begin_reset(connection);
   }
 
+  // The ledger has been configured: each worker passes on what it has idle.
+  void reconsider() {
+    for (WorkerIndex worker = 0; worker < world_.scenario.workers; ++worker) {
+      world_.post(worker, [this, worker] {
+        world_.connections.for_each([&](ModelConnection& connection) {
+          if (connection.worker != worker) return;
+          if (connection.stage != ModelConnection::Stage::idle) return;
+          decide(worker, [&](TimePoint now, Actions& actions) {
+            ledger_.reconsider(connection, now, actions);
+          });
+          if (connection.is_linked()) plan_expiry(connection);
+        });
+      });
+    }
+  }
+
   // --- What a server does ---
 
   // FIN or RST, or bytes that nobody has asked for, arrive and are seen soon.
@@ -178,6 +194,7 @@ class Shell {
     connection.endpoint = opening->endpoint;
     connection.worker = opening->worker;
     connection.opening = std::move(opening);
+    connection.generation = world_.generations.newest;
     ModelServer& server = world_.servers.at(connection.port);
     observer_.tally().socket_opened(connection.endpoint, server);
     world_.note("connection % to endpoint % is being opened by worker %", connection.id,

@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 
+#include "tests/support/simulation/reloads.hpp"
 #include "tests/support/simulation/sessions.hpp"
 #include "tests/support/simulation/surroundings.hpp"
 
@@ -21,7 +22,8 @@ class Simulation {
         weather_(world_, sessions_.shell()),
         checks_(world_, sessions_.shell()),
         resolver_(world_, sessions_.shell(), checks_),
-        descriptors_(world_, sessions_.shell()) {}
+        descriptors_(world_, sessions_.shell()),
+        reloads_(world_, sessions_.shell(), checks_, resolver_, seed) {}
 
   // Nothing: all promises were kept.
   std::optional<std::string> run() {
@@ -60,6 +62,7 @@ class Simulation {
     world_.note("the storm begins");
     weather_.start();
     descriptors_.start();
+    reloads_.start();
     plan_clients();
     const TimePoint end = world_.now() + world_.scenario.storm;
     const std::uint64_t last = world_.events.happened() + most_events;
@@ -87,6 +90,7 @@ class Simulation {
     world_.note("the weather clears up");
     weather_.clear_up();
     descriptors_.stop();
+    reloads_.stop();
     resolver_.stop();
     sessions_.send_home();
     look();
@@ -157,6 +161,7 @@ class Simulation {
   HealthChecks checks_;
   Resolver resolver_;
   Descriptors descriptors_;
+  Reloads reloads_;
   bool is_stormy_ = true;
   std::uint32_t standstill_ = 0;  // so many events have happened at this moment
 };

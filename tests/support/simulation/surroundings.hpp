@@ -121,7 +121,8 @@ class HealthChecks {
     if (!world_.scenario.upstream.health_check) return;
     for (WorkerIndex worker = 0; worker < world_.scenario.workers; ++worker) {
       world_.post(worker, [this, worker, endpoints] {
-        for (EndpointIndex i = worker; i < seats_.size();
+        if (!world_.scenario.upstream.health_check) return;
+        for (EndpointIndex i = worker; i < endpoints.size();
              i += static_cast<EndpointIndex>(world_.scenario.workers)) {
           seat(i, endpoints[i]);
         }
@@ -133,6 +134,11 @@ class HealthChecks {
       seat.endpoint = nullptr;
       ++seat.turn;
     }
+  }
+  // The scenario has other settings: checks begin anew, if there are any.
+  void configured() {
+    stop();
+    seats_.resize(world_.scenario.capacity);
   }
 
  private:
@@ -207,6 +213,8 @@ class Resolver {
                         [this] { answer(); });
   }
   void stop() { is_over_ = true; }
+  // The scenario has other settings: the same endpoints, for another balancer and more seats.
+  void configured() { set_endpoints(true); }
 
  private:
   void answer() {

@@ -38,6 +38,9 @@ class Tally {
     TimePoint ejected_at;
     double tokens = 0;
     TimePoint filled_at;
+    // What is more than limits allow that were lowered: it may only shrink.
+    std::uint32_t most = 0;
+    std::uint32_t most_opening = 0;
 
     bool takes_sessions() const { return present && healthy && !ejected && endpoint->weight > 0; }
   };
@@ -45,9 +48,11 @@ class Tally {
   Tally(const config::Upstream& upstream, std::size_t capacity, TimePoint now)
       : config_(upstream),
         pool_(upstream.pool),
-        warms_(pool_.min_idle > 0 && pool_.mode != config::PoolMode::off),
-        most_tokens_(std::max(1.0, pool_.open_rate / 10)),
-        seats_(capacity) {
+        seats_(capacity),
+        open_rate_(pool_.open_rate),
+        warmed_(warms()),
+        longest_backoff_(pool_.backoff.most),
+        longest_ejection_(upstream.ejection.duration) {
     const Roster roster(upstream);
     std::size_t next = 0;
     for (EndpointPointer& each : roster.endpoints()) {
@@ -55,14 +60,14 @@ class Tally {
       seats_[next++].present = true;
     }
     for (Seat& seat : seats_) {
-      seat.tokens = most_tokens_;
+      seat.tokens = most_tokens();
       seat.filled_at = now;
     }
   }
 
   const std::vector<Seat>& seats() const { return seats_; }
   Seat& seat(EndpointIndex index) { return seats_[index]; }
-  bool warms() const { return warms_; }
+  bool warms() const { return pool_.min_idle > 0 && pool_.mode != config::PoolMode::off; }
   std::uint64_t opened() const { return opened_; }
   std::uint32_t total() const { return total_; }
 
@@ -74,8 +79,8 @@ class Tally {
            opening.endpoint);
     demand(opening.target->name == seat.endpoint->name, "endpoint % is opened as another",
            opening.endpoint);
-    demand(opening.waiter != nullptr || (warms_ && may_warm), "endpoint % is warmed against orders",
-           opening.endpoint);
+    demand(opening.waiter != nullptr || (warms() && may_warm),
+           "endpoint % is warmed against orders", opening.endpoint);
     ++seat.counts.opening;
     ++seat.ordered;
     ++total_;
@@ -130,13 +135,14 @@ class Tally {
     demand(pool_.mode != config::PoolMode::off, "something is idle in mode off");
   }
   // Placed nowhere: the reason is not told, but follows.
-  void unplaced(EndpointIndex index, bool shutting_down) {
-    Seat& seat = seats_[index];
+  void unplaced(const Connection& connection, bool shutting_down) {
+    Seat& seat = seats_[connection.endpoint];
     --seat.counts.leased;
-    begin_closing(seat, shutting_down   ? Closed::shutdown
-                        : !seat.present ? Closed::removed
-                        : !seat.healthy ? Closed::unhealthy
-                                        : Closed::surplus);
+    const bool is_outdated = connection.generation < generations_.oldest_lent;
+    begin_closing(seat, shutting_down                  ? Closed::shutdown
+                        : !seat.present || is_outdated ? Closed::removed
+                        : !seat.healthy                ? Closed::unhealthy
+                                                       : Closed::surplus);
   }
   void gone(EndpointIndex index) {
     --seats_[index].counts.closing;
@@ -201,8 +207,8 @@ class Tally {
     --seats_[index].ordered;
     ++seats_[index].sockets;
     ++server.sockets;
-    const std::uint32_t most = pool_.max_connections;
-    demand(most == 0 || server.sockets <= most,
+    const std::uint32_t most = std::max(pool_.max_connections, seats_[index].most);
+    demand(pool_.max_connections == 0 || server.sockets <= most,
            "a server has % connections, more than max_connections", server.sockets);
   }
   void socket_shut(EndpointIndex index, ModelServer& server) {
@@ -211,6 +217,36 @@ class Tally {
     ++seats_[index].shut;
   }
   void shut_forgotten(EndpointIndex index) { --seats_[index].shut; }
+
+  // --- Settings ---
+
+  // Those of the scenario are others now.
+  void configured(std::size_t capacity, const Generations& generations, TimePoint now) {
+    generations_ = generations;
+    seats_.resize(std::max(seats_.size(), capacity));
+    longest_backoff_ = std::max<Nanoseconds>(longest_backoff_, pool_.backoff.most);
+    longest_ejection_ = std::max<Nanoseconds>(longest_ejection_, config_.ejection.duration);
+    const bool has_other_rate = std::exchange(open_rate_, pool_.open_rate) != pool_.open_rate;
+    const bool did_warm = std::exchange(warmed_, warms());
+    for (Seat& seat : seats_) {
+      if (has_other_rate) {
+        seat.tokens = most_tokens();
+        seat.filled_at = now;
+      }
+      if (!did_warm) seat.was_warm_at = std::max(seat.was_warm_at, seat.came_at);
+      seat.most = seat.counts.total();
+      seat.most_opening = seat.counts.opening;
+      if (!config_.health_check && !std::exchange(seat.healthy, true)) {
+        seat.failing = false;
+        seat.failed_at = never;
+        seat.came_at = now;
+      }
+    }
+    most_in_all_ = total_;
+  }
+  const Generations& generations() const { return generations_; }
+  Nanoseconds longest_backoff() const { return longest_backoff_; }
+  Nanoseconds longest_ejection() const { return longest_ejection_; }
 
   // --- After each step ---
 
@@ -226,21 +262,26 @@ class Tally {
              "endpoint %: opening, idle, leased or closing is not as was told", i);
       demand(seat.sockets + seat.shut + seat.ordered == here, "endpoint %: a socket has no place",
              i);
-      demand(pool_.max_connections == 0 || here <= pool_.max_connections,
+      const std::uint32_t most = std::max(pool_.max_connections, seat.most);
+      demand(pool_.max_connections == 0 || here <= most,
              "endpoint % has % connections, more than max_connections", i, here);
-      demand(pool_.max_connections == 0 || seat.sockets <= pool_.max_connections,
+      demand(pool_.max_connections == 0 || seat.sockets <= most,
              "endpoint % has % sockets, more than max_connections", i, seat.sockets);
-      demand(seat.counts.opening <= pool_.max_opening, "endpoint % opens % at once", i,
-             seat.counts.opening);
+      demand(seat.counts.opening <= std::max(pool_.max_opening, seat.most_opening),
+             "endpoint % opens % at once", i, seat.counts.opening);
       demand(seat.counts.idle <= pool_.max_idle, "endpoint % has % idle, more than max_idle", i,
              seat.counts.idle);
       demand((seat.present && seat.healthy) || seat.counts.idle == 0,
              "endpoint % is not to be used and keeps connections", i);
+      seat.most = std::min(seat.most, here);
+      seat.most_opening = std::min(seat.most_opening, seat.counts.opening);
     }
     demand(total == total_ && total == ledger.total(), "the total is % and was told to be %",
            ledger.total(), total);
-    demand(pool_.max_total == 0 || total <= pool_.max_total, "% connections in all", total);
-    demand(pool_.max_total == 0 || sockets <= pool_.max_total, "% sockets in all", sockets);
+    const std::uint32_t most = std::max(pool_.max_total, most_in_all_);
+    demand(pool_.max_total == 0 || total <= most, "% connections in all", total);
+    demand(pool_.max_total == 0 || sockets <= most, "% sockets in all", sockets);
+    most_in_all_ = std::min(most_in_all_, total);
     demand(opened_ == ledger.opened_count(), "% were opened, not %", opened_,
            ledger.opened_count());
     demand(closed_ == ledger.closed(), "the reasons of closings are not as was told");
@@ -251,7 +292,7 @@ class Tally {
 
   double tokens(const Seat& seat, TimePoint now) const {
     const std::chrono::duration<double> passed = now - seat.filled_at;
-    return std::min(most_tokens_, seat.tokens + passed.count() * pool_.open_rate);
+    return std::min(most_tokens(), seat.tokens + passed.count() * pool_.open_rate);
   }
   bool below_total() const { return pool_.max_total == 0 || total_ < pool_.max_total; }
   std::uint32_t idle_total() const {
@@ -274,10 +315,10 @@ class Tally {
   }
   // It may be in backoff still, or not be warmed yet, so that others are better.
   bool may_be_passed_over(const Seat& seat, TimePoint now) const {
-    return now - seat.failed_at < pool_.backoff.most + model_slack || may_be_cold(seat, now);
+    return now - seat.failed_at < longest_backoff_ + model_slack || may_be_cold(seat, now);
   }
   bool may_be_cold(const Seat& seat, TimePoint now) const {
-    return warms_ && now - seat.came_at < std::chrono::seconds(5) + model_slack &&
+    return warms() && now - seat.came_at < std::chrono::seconds(5) + model_slack &&
            seat.was_warm_at < seat.came_at;
   }
 
@@ -303,13 +344,15 @@ class Tally {
   }
 
  private:
+  double most_tokens() const { return std::max(1.0, pool_.open_rate / 10); }
+
   // What is closed while it is idle is closed for that reason.
   void check_reason(const Connection& connection, Closed why, TimePoint now, bool may_warm) const {
     const Seat& seat = seats_[connection.endpoint];
     const Nanoseconds age = now - connection.opened_at + model_slack;
     const Nanoseconds idle = now - connection.idle_since + model_slack;
     const bool is_needed =
-        warms_ && may_warm && seat.takes_sessions() && seat.counts.idle <= pool_.min_idle;
+        warms() && may_warm && seat.takes_sessions() && seat.counts.idle <= pool_.min_idle;
     bool is_true = true;
     if (why == Closed::idle_timeout) is_true = 10 * idle >= 9 * pool_.idle_timeout && !is_needed;
     // Where both limits are close, the clocks of two workers may disagree.
@@ -317,9 +360,15 @@ class Tally {
     const bool is_stale = connection.uses == 0 && 10 * age >= 8 * pool_.fresh_max_age;
     if (why == Closed::fresh_age) is_true = is_stale || (is_old && pool_.max_lifetime.count() > 0);
     if (why == Closed::lifetime) is_true = is_old;
-    if (why == Closed::surplus) is_true = seat.counts.idle > pool_.max_idle || !below_total();
+    if (why == Closed::surplus) {
+      is_true = seat.counts.idle > pool_.max_idle || !below_total() ||
+                pool_.mode == config::PoolMode::off ||
+                (pool_.max_connections != 0 && seat.counts.total() > pool_.max_connections);
+    }
     if (why == Closed::unhealthy) is_true = !seat.healthy;
-    if (why == Closed::removed) is_true = !seat.present;
+    if (why == Closed::removed) {
+      is_true = !seat.present || connection.generation < generations_.newest;
+    }
     if (why == Closed::consumed || why == Closed::uses) is_true = false;
     demand(is_true, "an idle connection of endpoint % is closed for reason %, which is not true",
            connection.endpoint, why);
@@ -335,7 +384,7 @@ class Tally {
   }
 
   void watch_minimum(TimePoint now) {
-    if (!warms_) return;
+    if (!warms()) return;
     for (Seat& seat : seats_) {
       const bool is_full =
           pool_.max_connections != 0 && seat.counts.total() >= pool_.max_connections;
@@ -346,9 +395,13 @@ class Tally {
 
   const config::Upstream& config_;
   const config::Pool& pool_;
-  bool warms_;
-  double most_tokens_;
   std::vector<Seat> seats_;
+  double open_rate_;  // as in the last configuration, as the next
+  bool warmed_;
+  Nanoseconds longest_backoff_;   // of all configurations so far
+  Nanoseconds longest_ejection_;  // the same
+  Generations generations_;
+  std::uint32_t most_in_all_ = 0;  // as Seat::most
   std::uint32_t total_ = 0;
   std::uint64_t opened_ = 0;
   std::array<std::uint64_t, closed_count> closed_{};

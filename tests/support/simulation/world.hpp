@@ -53,7 +53,9 @@ struct World {
   }
 
   Chance chance;
-  const Scenario scenario;
+  Scenario scenario;  // its settings change with a reload
+  Generations generations;
+  TimePoint configured_at = never;
   const TimePoint begin;  // the ledger's own chance follows from it
   Trace trace;
   Events events;
