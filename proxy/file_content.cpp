@@ -7,7 +7,6 @@
 #include <array>
 #include <new>
 
-#include "config/document.hpp"
 #include "config/file.hpp"
 
 namespace weir::proxy {
@@ -29,7 +28,7 @@ std::string digest_of(std::string_view bytes) {
 }
 
 std::optional<std::string> digest_of_file(const std::string& path) {
-  if (const auto text = config::read_regular_file(path, config::largest_file)) {
+  if (const auto text = config::read_regular_file(path, largest_tls_file)) {
     return digest_of(*text);
   }
   struct stat status = {};

@@ -11,6 +11,9 @@
 
 namespace weir::proxy {
 
+// A list of revoked certificates can be long. What is longer is not read.
+inline constexpr std::size_t largest_tls_file = 64 * 1024 * 1024;
+
 // SHA-256. The digest of what is no ordinary file that can be read is empty.
 std::string digest_of(std::string_view bytes);
 

@@ -4,6 +4,7 @@
 #include <set>
 #include <utility>
 
+#include "config/document.hpp"
 #include "config/glob.hpp"
 
 namespace weir::proxy {
@@ -20,7 +21,11 @@ void add_files(const config::Certificate& certificate, std::set<std::string>& fi
 std::vector<FollowedContent> contents_of(const config::LoadResult& loaded) {
   std::vector<FollowedContent> contents;
   for (const config::FileRead& file : loaded.files) {
-    contents.push_back({file.path, file.text ? digest_of(*file.text) : std::string()});
+    // Of what is too long to be a configuration only the beginning was read.
+    const bool is_whole = file.text && file.text->size() <= config::largest_file;
+    contents.push_back({file.path, is_whole    ? digest_of(*file.text)
+                                   : file.text ? digest_of_file(file.path).value_or("")
+                                               : std::string()});
   }
   for (const config::PatternRead& read : loaded.patterns) {
     const bool is_relative = !read.pattern.starts_with('/');

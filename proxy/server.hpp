@@ -68,6 +68,7 @@ class Server final : private pool::Workers, private WorkerHost, private AdminSou
   void follow_files(Loaded& loaded);
   void configuration_changed(const std::vector<std::string>& paths);
   void certificates_changed(const std::vector<std::string>& paths);
+  void take_up_certificates();
 
   // From one configuration to another: server_reload.cpp.
   void reload();

@@ -1,9 +1,10 @@
 // What the server does when files change by themselves: with `watch: true` it reloads, and in any
 // case it takes renewed certificates up, without a change of anything else.
 
+#include <fmt/ranges.h>
 #include <spdlog/spdlog.h>
 
-#include <fmt/ranges.h>
+#include <exception>
 
 #include "config/diagnostic.hpp"
 #include "proxy/server.hpp"
@@ -30,6 +31,14 @@ void Server::configuration_changed(const std::vector<std::string>& paths) {
 void Server::certificates_changed(const std::vector<std::string>& paths) {
   if (phase_.load() != Phase::serving) return;
   spdlog::info("changed: {}", fmt::join(paths, ", "));
+  try {
+    take_up_certificates();
+  } catch (const std::exception& error) {
+    refuse("certificates in force stay", error.what());
+  }
+}
+
+void Server::take_up_certificates() {
   Loaded loaded;
   loaded.config = in_force()->config;
   loaded.tls_files = contents_now(tls_files(*loaded.config));

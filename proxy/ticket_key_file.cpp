@@ -157,10 +157,12 @@ std::optional<std::vector<TicketKeys::Key>> read_ticket_keys(
   auto keys = parse_ticket_keys(text.view());
   if (!keys) return wrong(keys.error());
   if ((status.st_mode & S_IROTH) != 0) {
-    problems.push_back(tls_problem(
-        settings.key_file_place,
-        fmt::format("everybody on this machine may read the ticket keys in `{}`", path),
-        "whoever has them can read sessions of TLS 1.2: `chmod o-r` it, and write new keys"));
+    problems.push_back(
+        tls_problem(settings.key_file_place,
+                    fmt::format("everybody on this machine may read the ticket keys in `{}`", path),
+                    "whoever has them can read sessions of TLS 1.2, and pass for any client whose "
+                    "certificate is "
+                    "asked for: `chmod o-r` it, and write new keys"));
     problems.back().severity = config::Problem::Severity::warning;
   }
   return std::move(*keys);

@@ -7,22 +7,21 @@
 #include <openssl/x509v3.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 #include <ctime>
-#include <fstream>
-#include <iterator>
+#include <utility>
 
+#include "config/file.hpp"
 #include "proxy/certificate_facts.hpp"
+#include "proxy/file_content.hpp"
 
 namespace weir::proxy {
 
 std::optional<std::string> read_file(const std::string& path, const config::Place& place,
                                      std::vector<config::Problem>& problems) {
-  std::ifstream file(path, std::ios::binary);
-  std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-  if (file) return text;
-  problems.push_back(tls_problem(place, "cannot read `" + path + "`: " + std::strerror(errno)));
+  auto text = config::read_regular_file(path, largest_tls_file);
+  if (text && text->size() <= largest_tls_file) return std::move(*text);
+  problems.push_back(tls_problem(
+      place, "cannot read `" + path + "`: " + (text ? "it is larger than 64 MiB" : text.error())));
   return std::nullopt;
 }
 

@@ -28,6 +28,8 @@ std::string offered_server_name(ssl_st* ssl) {
   const std::size_t length = (std::size_t{bytes[3]} << 8) | bytes[4];
   if (length == 0 || 5 + length > size || length > TLSEXT_MAXLEN_host_name) return {};
   std::string name(reinterpret_cast<const char*>(bytes) + 5, length);
+  // OpenSSL itself refuses it but where a session of TLS 1.2 is resumed.
+  if (name.contains('\0')) return {};
   std::ranges::transform(name, name.begin(), [](char c) {
     return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
   });

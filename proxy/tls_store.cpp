@@ -3,8 +3,9 @@
 #include <openssl/evp.h>
 
 #include <array>
-#include <fstream>
-#include <iterator>
+
+#include "config/file.hpp"
+#include "proxy/file_content.hpp"
 
 namespace weir::proxy {
 namespace {
@@ -18,12 +19,12 @@ class FileDigest {
   }
 
   void add_file(const std::string& path) {
-    std::ifstream file(path, std::ios::binary);
-    const std::string bytes{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-    good_ = good_ && static_cast<bool>(file);
-    const std::size_t size = bytes.size();
+    const auto bytes = config::read_regular_file(path, largest_tls_file);
+    good_ = good_ && bytes.has_value();
+    if (!good_) return;
+    const std::size_t size = bytes->size();
     add(&size, sizeof size);
-    add(bytes.data(), bytes.size());
+    add(bytes->data(), size);
   }
 
   std::string finish() {

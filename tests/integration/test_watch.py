@@ -9,6 +9,7 @@ from support.configuration import listener, upstream
 from support.endpoints import echo, named
 from support.patience import Stopwatch, seconds, wait_until
 from support.streams import connect
+from support.weir import command
 
 
 def replace(path, text):
@@ -182,6 +183,27 @@ def test_a_key_that_does_not_match_leaves_the_old_pair(start_weir, start_endpoin
     replace(files["one.pem"], text_of(other.cert))
     wait_until(lambda: shown("one") == "other.example", "it fits")
     wait_until(lambda: weir.metrics().sum("weir_config_last_reload_successful") == 1, "all is well")
+
+
+def test_a_directory_or_a_pipe_in_the_place_of_a_key_harms_nobody(start_weir, start_endpoint,
+                                                                  certificates, directory):
+    pair = [f"{directory}/{name}" for name in ("cert.pem", "key.pem")]
+    made = certificates.issue("old.example")
+    shutil.copy(made.cert, pair[0])
+    shutil.copy(made.key, pair[1])
+    weir = start_weir(upstream(start_endpoint(echo)), listener(tls="public"),
+                      {"certificates": [{"cert": pair[0], "key": pair[1]}]})
+    for make, remove, words in ((os.mkdir, os.rmdir, "Is a directory"),
+                                (os.mkfifo, os.unlink, "no ordinary file")):
+        os.unlink(pair[1])
+        make(pair[1])
+        wait_until(lambda text=words: text in weir.reloads()["reason"], f"it is told: {words}")
+        assert subject(weir, certificates) == "old.example"
+        done = command("check", "-c", weir.config_path)
+        assert done.returncode == 2 and words in done.stderr
+        remove(pair[1])
+        shutil.copy(made.key, pair[1])
+        wait_until(lambda: weir.reloads()["successful"], "it is a key again")
 
 
 def test_an_authority_of_an_upstream_is_taken_up(start_weir, start_endpoint, certificates,
