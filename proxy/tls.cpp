@@ -158,7 +158,8 @@ bool TlsServer::State::add(const config::Certificate& files,
     return false;
   }
   if (settings.session_tickets.enabled) {
-    tickets->serve(context.get());
+    // None where their file is wrong: then the settings are not used.
+    if (tickets != nullptr) tickets->serve(context.get());
     SSL_CTX_set_num_tickets(context.get(), 2);
   } else {
     SSL_CTX_set_options(context.get(), SSL_OP_NO_TICKET);

@@ -10,6 +10,7 @@ from support.configuration import listener, tls, upstream
 from support.endpoints import named
 from support.load import Load
 from support.patience import Stopwatch, seconds
+from support.processes import resident_kib
 from support.servers import Nginx
 from support.weir import command
 
@@ -115,3 +116,24 @@ def test_a_configuration_of_20000_lines(start_weir, start_endpoint, directory):
     assert median(took for took, _, _ in rounds) < 1000
     assert median(turns for _, turns, _ in rounds) == 0
 
+
+def test_memory_does_not_grow(start_weir, start_endpoint, certificates, directory):
+    """100 reloads, each of which changes a certificate, routes and limits, under load."""
+    endpoint = start_endpoint(named("a"))
+    weir = start_weir({name: upstream(endpoint) for name in "ab"},
+                      {"web": listener("a"), "secure": listener("a", tls="public")},
+                      tls(certificates.localhost()))
+    pairs = [certificates.localhost(), certificates.issue("other", "DNS:localhost")]
+    load = Load(directory, weir.address(), clients=4)
+    memory = []
+    for number in range(100):
+        weir.settings["tls"]["public"] = tls(pairs[number % 2])
+        weir.settings["listeners"]["web"]["upstream"] = "ab"[number % 2]
+        weir.settings["upstreams"]["a"]["pool"] = {"max_connections": 100 + number % 7,
+                                                   "min_idle": number % 3}
+        load.wait_for_answers(10)
+        weir.reload()
+        memory.append(resident_kib(weir.pid))
+    assert not [each for each in load.stop() if each.error or each.answer != "a"]
+    print(f"KiB after 1, 30 and 100 reloads: {memory[0]}, {memory[29]}, {memory[99]}")
+    assert memory[99] - memory[29] < 1024

@@ -9,7 +9,7 @@ from support.configuration import listener, tls, upstream
 from support.endpoints import named
 from support.load import Load
 from support.patience import wait_until
-from support.processes import descriptors, resident_kib, threads
+from support.processes import descriptors, threads
 
 KNOWN = ("a", "b", "spare")
 
@@ -72,12 +72,9 @@ def test_reloads_under_load_disturb_nobody(start_weir, start_endpoint, certifica
     answers = [ask_line(stream) for stream in held]
     load = Load(directory, address, clients=8)
     load.wait_for_answers(50)
-    before, memory = weir.metrics(), None
-    for done, _ in enumerate(reload_often(weir, spare, pairs, random.Random(count), count)):
+    before = weir.metrics()
+    for _ in reload_often(weir, spare, pairs, random.Random(count), count):
         assert weir.ask(listener="secure", tls=certificates.client()) in ("b", "spare")
-        if done == count // 3:
-            memory = resident_kib(weir.pid)
-    grown = resident_kib(weir.pid) - memory
     load.wait_for_answers(50)
     load.stop()
     bad = [each for each in load.sessions() if each.error or each.answer not in KNOWN]
@@ -88,7 +85,6 @@ def test_reloads_under_load_disturb_nobody(start_weir, start_endpoint, certifica
     weir.wait_for_open(0)
     assert_counters_rose(before, weir.metrics())
     assert weir.reloads()["ok"] == count + 1
-    assert grown < 4096, f"{grown} KiB more after {count} reloads"
     assert threads(weir.pid) == threads_before
     # Without what pools keep ready nothing is open but what was at the start.
     for name in "ab":
